@@ -1,0 +1,82 @@
+"""One try at a job, and how it went. `run_attempt` is all of ours that runs on a worker."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from dynamic_pipeline.errors import AttemptFailed, Interrupted, PermanentError
+from dynamic_pipeline.jobs import Job
+
+
+class Attempt(NamedTuple):
+    """Try *number* (from 1) at *job*."""
+
+    job: Job
+    number: int
+
+
+class Succeeded(NamedTuple):
+    """The attempt returned."""
+
+    value: Any  # what the work returned
+    elapsed_s: float
+    worker: str  # the name of the worker's thread
+
+
+class Failed(NamedTuple):
+    """The attempt raised; plain data, so that it can come from another process."""
+
+    error: str  # one line or more, for people; never empty
+    elapsed_s: float
+    worker: str
+    is_retryable: bool = True
+    is_interrupted: bool = False  # cut short by a forced stop: it never counts as an attempt
+    value: Any = None  # what the error carried, such as the output of a command
+
+
+# Named tuples of the hot path are made by `tuple.__new__`: a third of the price of calling the class.
+_new = tuple.__new__
+_this_thread = threading.local()  # .name: asking the thread for it costs three times as much
+
+Outcome = Succeeded | Failed
+Work = Callable[[Attempt], Any]  # what a worker calls; whatever it raises is that attempt's failure
+
+
+def run_attempt(work: Work, attempt: Attempt) -> Outcome:
+    """Run *work* and turn whatever happens into a value, for every class of exception.
+
+    A job's failure is data: `SystemExit` and `KeyboardInterrupt` raised by a job included. A future
+    that raises therefore always means that the pool itself broke.
+    """
+    started = perf_counter()
+    try:
+        worker = _this_thread.name
+    except AttributeError:
+        worker = _this_thread.name = threading.current_thread().name
+    try:
+        value = work(attempt)
+    except BaseException as error:  # see above
+        return Failed(
+            describe(error),
+            perf_counter() - started,
+            worker,
+            not isinstance(error, PermanentError),
+            isinstance(error, Interrupted),
+            getattr(error, "value", None) if isinstance(error, (AttemptFailed, PermanentError, Interrupted)) else None,
+        )
+    return _new(Succeeded, (value, perf_counter() - started, worker))
+
+
+def describe(error: BaseException) -> str:
+    """The error for people: our own say it all, others are named by their class. Never raises."""
+    try:
+        text = str(error)
+    except Exception:  # a hostile `__str__` must not become the pool's failure
+        text = "(its text could not be read)"
+    if isinstance(error, (AttemptFailed, Interrupted)) and text:
+        return text
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name

@@ -1,0 +1,103 @@
+"""What happened, in the past tense: the only thing that sinks ever hear of."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from dynamic_pipeline.attempts import Attempt, Failed, Succeeded
+from dynamic_pipeline.jobs import Job
+
+
+class RunStarted(NamedTuple):
+    limit: int  # workers allowed at the start
+
+
+class JobSucceeded(NamedTuple):
+    attempt: Attempt
+    outcome: Succeeded
+
+
+class JobRetrying(NamedTuple):
+    """The attempt failed and the job will be tried again: retry *attempt.number* of *max_retries*."""
+
+    attempt: Attempt
+    outcome: Failed
+    max_retries: int
+
+
+class JobFailed(NamedTuple):
+    """The job failed for good."""
+
+    attempt: Attempt
+    outcome: Failed
+
+
+class JobUnfinished(NamedTuple):
+    """A forced or early stop left the job undone; no attempt is charged for it."""
+
+    job: Job
+    outcome: Failed | None = None  # of the attempt that was cut short, if one ran
+
+
+class LimitChanged(NamedTuple):
+    old: int
+    new: int
+    backlog: int  # what the policy saw
+    reason: str
+
+
+class SourceStalled(NamedTuple):
+    """A paced source cannot keep its rate because the queue is full."""
+
+    target_per_s: float
+    queued: int
+    capacity: int
+
+
+class SourceResumed(NamedTuple):
+    """A paced source keeps its rate again."""
+
+    target_per_s: float
+
+
+class DrainStarted(NamedTuple):
+    reason: str  # why, for people
+    signal: int | None  # the signal that asked for it, if one did
+    backlog: int
+    limit: int
+
+
+class Draining(NamedTuple):
+    backlog: int
+
+
+class AbortStarted(NamedTuple):
+    reason: str
+    unfinished: int  # jobs that are given up now; running ones may follow
+
+
+class JobsClosed(NamedTuple):
+    """All accepted jobs have ended; workers and supervisor stop."""
+
+
+class RunFinished(NamedTuple):
+    """The last event of a run."""
+
+    is_graceful: bool  # every accepted job was finished
+
+
+Event = (
+    JobSucceeded
+    | JobRetrying
+    | JobFailed
+    | JobUnfinished
+    | RunStarted
+    | LimitChanged
+    | SourceStalled
+    | SourceResumed
+    | DrainStarted
+    | Draining
+    | AbortStarted
+    | JobsClosed
+    | RunFinished
+)

@@ -1,0 +1,1 @@
+"""Engines: the stdlib's `Executor` plus `resize`, one file per engine."""

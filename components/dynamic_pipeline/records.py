@@ -1,0 +1,24 @@
+"""A record of the input: its bytes, and where they stood."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+MOST_BYTES = 1 << 20  # a longer line is a bad record; the bound that keeps memory flat whatever the input
+
+
+class Record(NamedTuple):
+    """One line of input, without its newline."""
+
+    raw: bytes  # cut at `MOST_BYTES`
+    source: str  # the file's name as it was given, "-" for standard input
+    line: int  # counts from 1
+    problem: str = ""  # why no job can be made of it; empty when one can
+
+    @property
+    def text(self) -> str:
+        """The record as text: UTF-8, with other bytes kept as surrogates, so that they survive the way back."""
+        return self.raw.decode("utf-8", "surrogateescape")
+
+    def __str__(self) -> str:
+        return self.text

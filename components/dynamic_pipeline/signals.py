@@ -1,0 +1,72 @@
+"""Signals as messages: handlers are empty, the main thread reads what the kernel wrote to a socket.
+
+Anything in a handler that takes a lock (`Event.set`, `Queue.put`, logging) can deadlock with the code it
+interrupted; `signal.set_wakeup_fd` needs no handler to do anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from time import monotonic
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# A launcher or a process group may deliver one Ctrl+C twice: a second signal counts after this time only.
+_SECOND_AFTER_S = 1.0
+_THIRD_AFTER_S = 0.2
+
+
+class SignalInbox:
+    """Stop signals, for the main thread to wait on. Use it as a context manager, on the main thread.
+
+    A signal that was ignored when we started (`nohup`, `&` in a script) stays ignored. No
+    `KeyboardInterrupt` is raised while it is open.
+    """
+
+    def __init__(self, now: Callable[[], float] = monotonic) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._writer.setblocking(False)
+        self._now = now
+        self._stage = 0
+        self._counted_at_s = float("-inf")
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> SignalInbox:
+        for signum in STOP_SIGNALS:
+            if signal.getsignal(signum) is not signal.SIG_IGN:
+                self._before[signum] = signal.signal(signum, lambda *_: None)
+        self._old_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(self._old_fd)
+        for signum, handler in self._before.items():
+            signal.signal(signum, handler)  # type: ignore[arg-type]  # what `signal.signal` returned
+        self._reader.close()
+        self._writer.close()
+
+    def wake(self) -> None:
+        """End the iteration. Any thread may call it, also after the inbox was closed."""
+        with contextlib.suppress(OSError):
+            self._writer.send(b"\0")
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """(stage, signal) for each signal that counts, stage 1, 2, 3; ends when `wake` is called."""
+        while True:
+            for number in self._reader.recv(64):
+                if number == 0:
+                    return
+                if number in STOP_SIGNALS and (stage := self._count()):
+                    yield stage, number
+
+    def _count(self) -> int:
+        """The stage that this signal begins, or 0 if it is the echo of the one before."""
+        now_s = self._now()
+        patience_s = (0.0, _SECOND_AFTER_S, _THIRD_AFTER_S)[min(self._stage, 2)]
+        if now_s - self._counted_at_s < patience_s:
+            return 0
+        self._counted_at_s = now_s
+        self._stage += 1
+        return self._stage

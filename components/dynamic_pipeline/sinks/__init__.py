@@ -1,0 +1,1 @@
+"""Who hears of events: one file per destination."""

@@ -1,0 +1,107 @@
+"""Records from files and pipes: one per line, as bytes, read no further ahead than the pipeline asks."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+
+from dynamic_pipeline.errors import SourceError, SourceStopped, UsageError
+from dynamic_pipeline.records import MOST_BYTES, Record
+from dynamic_pipeline.stop import Stop
+
+_CHUNK = 1 << 16
+_BOM = b"\xef\xbb\xbf"
+STDIN = "-"
+
+
+class LineSource:
+    """The lines of *paths*, one after the other; `-` is standard input.
+
+    Only `\\n` ends a line; one `\\r` before it is dropped, a BOM at the start of a file too, blank lines
+    are skipped, and a last line without newline counts. A line over a mebibyte becomes a bad record. A
+    source that waits for a pipe gives up when *stop* is set.
+
+    Raises:
+        UsageError: a path cannot be read. SourceError: later, while reading.
+    """
+
+    def __init__(self, paths: Sequence[str], stop: Stop) -> None:
+        for path in paths:
+            _check_readable(path)
+        self._paths = paths
+        self._wake_fd, stop_fd = os.pipe()
+        stop.tell(lambda: os.close(stop_fd))  # an end of file for the poll below
+
+    def __iter__(self) -> Iterator[Record]:
+        try:
+            for path in self._paths:
+                yield from self._records(path)
+        finally:
+            os.close(self._wake_fd)
+
+    def _records(self, path: str) -> Iterator[Record]:
+        number = 0
+        for raw, is_whole in _split(self._chunks(path)):
+            number += 1
+            line = raw.removeprefix(_BOM) if number == 1 else raw
+            line = line.removesuffix(b"\r")
+            if not is_whole:
+                yield Record(line, path, number, f"the line is longer than {MOST_BYTES} bytes")
+            elif line.strip():
+                yield Record(line, path, number)
+
+    def _chunks(self, path: str) -> Iterator[bytes]:
+        try:
+            fd = os.dup(0) if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+                poller = select.poll()
+                poller.register(fd, select.POLLIN)
+                poller.register(self._wake_fd, select.POLLIN)
+                while True:
+                    if not is_file and any(ready == self._wake_fd for ready, _ in poller.poll()):
+                        raise SourceStopped
+                    try:
+                        chunk = os.read(fd, _CHUNK)
+                    except BlockingIOError:
+                        continue
+                    if not chunk:
+                        return
+                    yield chunk
+            finally:
+                os.close(fd)
+        except OSError as error:
+            raise SourceError(f"{path}: cannot be read to its end: {error.strerror}") from error
+
+
+def _split(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Lines of *chunks* and whether each is whole; the rest of one over the limit is dropped as it comes."""
+    rest, is_whole = b"", True
+    for chunk in chunks:
+        first, *more = chunk.split(b"\n")
+        rest += first
+        if len(rest) > MOST_BYTES:
+            rest, is_whole = rest[:MOST_BYTES], False
+        for line in more:
+            yield rest, is_whole
+            rest, is_whole = line, True
+    if rest or not is_whole:
+        yield rest, is_whole
+
+
+def _check_readable(path: str) -> None:
+    if path == STDIN:
+        if sys.stdin is None:
+            raise UsageError("-i -: standard input is closed")
+        return
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116 - the path is the user's text
+    except OSError as error:
+        raise UsageError(f"-i {path}: {error.strerror}") from None
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"-i {path}: is a directory", hint=f"find {path} -type f | … -i - gives its files")
+    if not os.access(path, os.R_OK):
+        raise UsageError(f"-i {path}: Permission denied")

@@ -1,0 +1,1 @@
+"""Text from values; no input or output."""

@@ -1,0 +1,97 @@
+"""Event → log lines, in the seed's words. Pure text; the sink adds time and place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from dynamic_pipeline import events as ev
+from dynamic_pipeline.stats import Stats
+from dynamic_pipeline.views.escape import escape
+
+
+class Line(NamedTuple):
+    """One line: how grave, what happened, the text, and the same as fields."""
+
+    level: str
+    event: str
+    text: str
+    fields: dict[str, Any]
+
+
+def log_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
+    """The lines for *event*; *stats* and *now_s* (a monotonic clock) give rates and estimates."""
+    match event:
+        case ev.JobSucceeded(attempt, outcome):
+            who = worker_name(outcome.worker)
+            fields = _job_fields(attempt, outcome.worker, outcome.elapsed_s)
+            yield Line("INFO", "job_succeeded", f"✓ job {attempt.job.id} handled by {who}", fields)
+        case ev.JobRetrying(attempt, outcome, max_retries):
+            who = worker_name(outcome.worker)
+            text = f"[{who}] job {attempt.job.id} failed, retrying ({attempt.number}/{max_retries})"
+            fields = _job_fields(attempt, outcome.worker, outcome.elapsed_s) | {"error": outcome.error}
+            yield Line("WARNING", "job_retrying", text, fields)
+        case ev.JobFailed(attempt, outcome):
+            who = worker_name(outcome.worker)
+            fields = _job_fields(attempt, outcome.worker, outcome.elapsed_s) | {"error": outcome.error}
+            yield Line("ERROR", "job_failed", f"[{who}] job {attempt.job.id} permanently failed", fields)
+            text = f"✗ job {attempt.job.id} handled by {who}, ERROR: {escape(outcome.error)}"
+            yield Line("ERROR", "job_handled", text, fields)
+        case ev.LimitChanged(old, new, backlog, reason):
+            fields = {"old": old, "new": new, "backlog": backlog, "reason": reason}
+            yield Line("INFO", "backlog_size", f"backlog size: {backlog}", {"backlog": backlog})
+            text = f"↑ added worker (total {new})" if new > old else f"↓ removed worker (total {new})"
+            yield Line("INFO", "limit_changed", text, fields)
+        case _:
+            yield from _run_lines(event, stats, now_s)
+
+
+def _run_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
+    match event:
+        case ev.RunStarted(limit):
+            text = "pipeline running — press Ctrl+C to start graceful drain"
+            yield Line("INFO", "run_started", text, {"limit": limit})
+        case ev.SourceStalled(target_per_s, queued, capacity):
+            rate = stats.rate_per_s(now_s)
+            wait = f"about {queued / rate:.0f}s" if rate > 0 else "unknown"
+            text = f"rate target {target_per_s:.1f}/s, actual {rate:.1f}/s, queue {queued}/{capacity}, wait {wait}"
+            fields = {"target_per_s": target_per_s, "actual_per_s": rate, "queued": queued}
+            yield Line("INFO", "source_stalled", text, fields)
+        case ev.SourceResumed(target_per_s):
+            text = f"rate target {target_per_s:.1f}/s, the queue has room again"
+            yield Line("INFO", "source_resumed", text, {"target_per_s": target_per_s})
+        case ev.DrainStarted(reason, signal, backlog, limit):
+            why = "signal received" if signal is not None else escape(reason)
+            fields = {"signal": signal, "backlog": backlog}
+            yield Line("INFO", "drain_started", f"{why} — stopping producer, beginning drain", fields)
+            yield Line("INFO", "drain_estimate", _estimate(backlog, limit, stats), fields)
+        case ev.Draining(backlog):
+            yield Line("INFO", "draining", f"draining backlog={backlog}", {"backlog": backlog})
+        case ev.AbortStarted(reason, unfinished):
+            text = f"{escape(reason)} — ending what runs, {unfinished} jobs in hand"
+            yield Line("WARNING", "abort_started", text, {"unfinished": unfinished})
+        case ev.JobsClosed():
+            yield Line("INFO", "jobs_closed", "jobs channel closed — stopping workers and supervisor", {})
+        case ev.RunFinished(is_graceful):
+            fields = {"succeeded": stats.succeeded, "failed": stats.failed, "unfinished": stats.unfinished}
+            if is_graceful and not stats.unfinished:
+                yield Line("INFO", "run_finished", "graceful exit complete", fields)
+            else:
+                text = f"stopped with {stats.unfinished} jobs unfinished"
+                yield Line("WARNING", "run_finished", text, fields)
+
+
+def worker_name(thread: str) -> str:
+    """A worker's thread name in the seed's words: `worker-02` → `worker 02`."""
+    return thread.replace("-", " ", 1)
+
+
+def _job_fields(attempt: Any, worker: str, elapsed_s: float) -> dict[str, Any]:
+    return {"job": attempt.job.id, "attempt": attempt.number, "worker": worker, "elapsed_s": round(elapsed_s, 6)}
+
+
+def _estimate(backlog: int, limit: int, stats: Stats) -> str:
+    """About how long the drain will take: backlog x mean service time / workers (Little's law at saturation)."""
+    service_s = stats.service_time_s()
+    about = "" if service_s is None else f", about {backlog * service_s / limit:.0f}s"
+    return f"{backlog} jobs left{about} with {limit} workers; a second signal stops now"

@@ -1,0 +1,256 @@
+"""Plain arguments → a started, owned, stoppable run. The only file that knows everyone."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.collector import Collector, Sink
+from dynamic_pipeline.errors import OutputError
+from dynamic_pipeline.events import Event, JobFailed, JobSucceeded, RunFinished
+from dynamic_pipeline.executors.resizable import ResizableThreadPoolExecutor
+from dynamic_pipeline.handover import Bell, Handover
+from dynamic_pipeline.inbox import Abort, Crashed, Drain, Message
+from dynamic_pipeline.jobs import Job
+from dynamic_pipeline.lifecycle import Ending, exit_code
+from dynamic_pipeline.orchestrator import Orchestrator
+from dynamic_pipeline.owned_thread import OwnedThread
+from dynamic_pipeline.producer import Producer
+from dynamic_pipeline.retry import RetryPolicy
+from dynamic_pipeline.scaling import Load, ScalingPolicy, ThresholdScaling
+from dynamic_pipeline.stats import Stats
+from dynamic_pipeline.stop import Stop
+from dynamic_pipeline.supervisor import Supervisor
+from dynamic_pipeline.work.callable import call_with_payload
+
+_EVENTS_CAPACITY = 4096  # events that wait for the collector before the orchestrator waits for it
+_FORCED_JOIN_S = 0.2  # after a forced stop, how long a thread stuck in a user's source is waited for
+_worker_names = map("worker-{:02d}".format, itertools.count(1))  # unique for the life of the process
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How a run went. `accepted = succeeded + failed + unfinished`."""
+
+    accepted: int  # jobs drawn from the source
+    succeeded: int
+    failed: int  # for good
+    unfinished: int  # left undone by a forced or early stop
+    retries: int  # resubmissions
+    failures: tuple[JobFailed, ...]  # the first 1000 of the failed jobs
+    exit_code: int  # what the command line would leave with
+    error: BaseException | None  # what stopped the run, if it was not asked to
+    is_abandoned: bool  # a job that would not end still runs on its thread
+
+
+class Run:
+    """A run that has been started. Its methods may be called from any thread."""
+
+    def __init__(
+        self,
+        work: Work,
+        source: Iterable[Any],
+        *,
+        policy: ScalingPolicy,
+        retry: RetryPolicy,
+        check_interval_s: float,
+        queue_capacity: int,
+        sinks: Sequence[Sink],
+        drain_all: bool,
+        drain_timeout_s: float | None,
+        kill_grace_s: float,
+        stop: Stop,
+        on_end: Callable[[], object],
+    ) -> None:
+        bell = Bell()  # the orchestrator's: its inbox and its backlog ring the same
+        self._inbox: Handover[Message] = Handover(bell)
+        self._backlog: Handover[Job] = Handover(bell, capacity=queue_capacity)
+        self._events: Handover[Event] = Handover(capacity=_EVENTS_CAPACITY)
+        self._stop_drawing = stop
+        self._stop_supervising = Stop()
+        self._is_endless = bool(getattr(source, "is_endless", False))
+        self._on_end = on_end
+        limit = policy.start()
+        self._executor = ResizableThreadPoolExecutor(limit, worker_names=_worker_names)
+        self._orchestrator = Orchestrator(
+            work,
+            self._executor,
+            limit,
+            self._backlog,
+            self._inbox,
+            self._events,
+            self._stop_drawing,
+            retry=retry,
+            drain_all=drain_all,
+            drain_timeout_s=drain_timeout_s,
+            abort_patience_s=kill_grace_s + 0.5,
+        )
+        self._producer = Producer(source, self._backlog, self._inbox, self._stop_drawing)
+        self._collector = Collector(self._events, sinks, self._inbox)
+        supervisor = Supervisor(
+            policy, self._orchestrator.load, self._inbox, self._stop_supervising, check_interval_s
+        )
+        self._feeding = [
+            OwnedThread("producer", self._producer.run, self._crashed),
+            OwnedThread("supervisor", supervisor.run, self._crashed),
+        ]
+        self._collecting = OwnedThread("collector", self._collector.run, self._collector_crashed)
+        self._conducting = OwnedThread("orchestrator", self._conduct, self._crashed)
+        self._crash: BaseException | None = None
+        self._ended = threading.Event()
+
+    def start(self) -> Run:
+        for thread in (self._collecting, self._conducting, *self._feeding):
+            thread.start()
+        return self
+
+    @property
+    def load(self) -> Load:
+        """A snapshot of the backlog and the limit."""
+        return self._orchestrator.load()
+
+    def drain(self, reason: str = "asked to", *, signal: int | None = None) -> None:
+        """Draw no more records and finish what was accepted; returns at once, and again changes nothing."""
+        self._inbox.put(Drain(reason, signal))
+
+    def abort(self, reason: str = "asked to", *, signal: int | None = None) -> None:
+        """Start nothing more, end running commands, wait briefly for running calls; returns at once."""
+        self._inbox.put(Abort(reason, signal))
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Block until the run has ended, *timeout_s* seconds at the most; tell whether it has."""
+        return self._ended.wait(timeout_s)
+
+    def result(self) -> Summary:
+        """Wait for the end and tell how it went.
+
+        A `KeyboardInterrupt` in this wait aborts the run, waits for what still runs, and goes on up.
+        """
+        try:
+            self._ended.wait()
+        except BaseException:
+            self.abort("the caller was interrupted")
+            self._ended.wait()
+            raise
+        return self._summary()
+
+    def _conduct(self) -> None:
+        """The orchestrator's thread: run the loop, then stop the others, whatever happened."""
+        try:
+            self._orchestrator.run()
+        except BaseException as error:  # an error of ours: no thread may be left behind
+            self._crash = error
+        is_hopeless = self._orchestrator.is_abandoned or self._crash is not None
+        self._stop_drawing.set()
+        self._stop_supervising.set()
+        if self._crash is not None:
+            self._backlog.unbind()  # nobody takes from it any more
+        for thread in self._feeding:
+            thread.join(_FORCED_JOIN_S if self._orchestrator.was_forced or is_hopeless else None)
+        self._executor.shutdown(wait=not is_hopeless, cancel_futures=True)
+        self._events.put(RunFinished(is_graceful=not (self._orchestrator.was_forced or is_hopeless)))
+        self._collecting.join()
+        self._ended.set()
+        self._on_end()
+
+    def _crashed(self, thread: str, error: BaseException) -> None:
+        self._inbox.put(Crashed(thread, error))
+
+    def _collector_crashed(self, thread: str, error: BaseException) -> None:
+        self._events.unbind()
+        self._crashed(thread, error)
+
+    def _summary(self) -> Summary:
+        stats: Stats = self._collector.stats
+        orchestrator = self._orchestrator
+        error = self._crash or orchestrator.error
+        io_fault = isinstance(error, OSError | OutputError)
+        ending = Ending(
+            accepted=self._producer.accepted,
+            succeeded=stats.succeeded,
+            failed=stats.failed,
+            unfinished=stats.unfinished,
+            is_source_complete=orchestrator.is_source_complete or self._is_endless,
+            signal=orchestrator.signal,
+            is_forced=orchestrator.was_forced,
+            io_fault=io_fault,
+            reader_gone=isinstance(error, OutputError) and error.reader_gone,
+            crashed=error is not None and not io_fault,
+        )
+        return Summary(
+            accepted=ending.accepted,
+            succeeded=stats.succeeded,
+            failed=stats.failed,
+            unfinished=stats.unfinished,
+            retries=stats.retries,
+            failures=tuple(stats.failures),
+            exit_code=exit_code(ending),
+            error=error,
+            is_abandoned=orchestrator.is_abandoned,
+        )
+
+
+class _Deliver:
+    """The sink of `on_result`."""
+
+    def __init__(self, on_result: Callable[[JobSucceeded | JobFailed], object]) -> None:
+        self._on_result = on_result
+
+    def emit(self, events: Sequence[Event], stats: Stats) -> None:  # noqa: ARG002 - a sink's signature
+        on_result = self._on_result
+        for event in events:
+            if type(event) is JobSucceeded or type(event) is JobFailed:
+                on_result(event)
+
+    def close(self) -> None:
+        pass
+
+
+def start(
+    work: Work,
+    source: Iterable[Any],
+    *,
+    min_workers: int = 2,
+    max_workers: int = 8,
+    policy: ScalingPolicy | None = None,
+    check_interval_s: float = 1.0,
+    queue_capacity: int = 200,
+    max_retries: int = 3,
+    sinks: Sequence[Sink] = (),
+    drain_all: bool = True,
+    drain_timeout_s: float | None = None,
+    kill_grace_s: float = 2.0,
+    stop: Stop | None = None,
+    on_end: Callable[[], object] = lambda: None,
+) -> Run:
+    policy = policy or ThresholdScaling(min_workers, max_workers)
+    return Run(
+        work,
+        source,
+        policy=policy,
+        retry=RetryPolicy(max_retries),
+        check_interval_s=check_interval_s,
+        queue_capacity=queue_capacity,
+        sinks=sinks,
+        drain_all=drain_all,
+        drain_timeout_s=drain_timeout_s,
+        kill_grace_s=kill_grace_s,
+        stop=stop or Stop(),
+        on_end=on_end,
+    ).start()
+
+
+def run(
+    fn: Callable[[Any], Any],
+    source: Iterable[Any],
+    *,
+    on_result: Callable[[JobSucceeded | JobFailed], object] | None = None,
+    sinks: Sequence[Sink] = (),
+    **settings: Any,
+) -> Summary:
+    deliver = [_Deliver(on_result)] if on_result is not None else []
+    return start(call_with_payload(fn), source, sinks=[*deliver, *sinks], **settings).result()

@@ -1,0 +1,70 @@
+"""A Python call per record, in the worker's thread."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dynamic_pipeline.attempts import Attempt, Work, describe
+from dynamic_pipeline.errors import AttemptFailed, PermanentError, UsageError
+from dynamic_pipeline.records import Record
+
+
+def call_with_payload(fn: Callable[[Any], Any]) -> Work:
+    """Work that calls *fn* with the job's payload; what it returns is the result.
+
+    A closure and not an object with `__call__`, which costs twice as much per call.
+    """
+
+    def work(attempt: Attempt) -> Any:
+        return fn(attempt[0][1])  # attempt.job.payload
+
+    return work
+
+
+def call_with_text(fn: Callable[[str], Any]) -> Work:
+    """The same for records of an input: *fn* gets the record as text."""
+
+    def work(attempt: Attempt) -> Any:
+        record: Record = attempt[0][1]
+        if record.problem:
+            raise BadRecord(f"bad record: {record.problem}")
+        return fn(record.text)
+
+    return work
+
+
+class BadRecord(AttemptFailed, PermanentError):
+    """The record itself is the reason; another try would fail as well."""
+
+
+def resolve(name: str) -> Callable[[str], Any]:
+    """The function named `pkg.mod:func`, found as `python -m` finds modules: the working folder first.
+
+    Raises:
+        UsageError: no such module or function, or it cannot be called; the text says what to do.
+    """
+    module_name, colon, path = name.partition(":")
+    if not colon or not module_name or not path:
+        raise UsageError(f'--call {name}: write it as "pkg.mod:func"')
+    if (folder := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        found: Any = importlib.import_module(module_name)
+    except BaseException as error:  # the user's module runs here and may raise anything
+        raise UsageError(f"--call {name}: cannot import {module_name}: {describe(error)}") from error
+    where = f"module {module_name} ({getattr(found, '__file__', None) or 'built in'})"
+    for part in path.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, [n for n in vars(found) if not n.startswith("_")], 1)
+            raise UsageError(
+                f"--call {name}: {where} has no {part}", hint=f"did you mean {near[0]}?" if near else ""
+            )
+        found = getattr(found, part)
+    if not callable(found):
+        raise UsageError(f"--call {name}: {path} of {where} cannot be called", hint="it must take one record")
+    return found  # type: ignore[no-any-return]  # the user's function: called with str, may return anything

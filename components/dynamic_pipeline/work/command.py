@@ -1,0 +1,158 @@
+"""A process per record: no shell, a session of its own, output into files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from dynamic_pipeline.attempts import Attempt
+from dynamic_pipeline.errors import AttemptFailed, Interrupted, PermanentError
+from dynamic_pipeline.process_group import ProcessGroup
+from dynamic_pipeline.records import Record
+from dynamic_pipeline.spool import Spool
+
+PLACEHOLDER = b"{}"
+_NO_RETRY = {126: "not executable", 127: "not found"}  # exit codes of shells: trying again cannot help
+
+
+class CommandOutput(NamedTuple):
+    """What a command wrote, kept apart."""
+
+    stdout: Spool
+    stderr: Spool
+
+
+class CommandFailed(AttemptFailed):
+    """The command could not be started, or did not end with 0."""
+
+    value: CommandOutput | None = None
+
+
+class CommandFailedForGood(CommandFailed, PermanentError):
+    """The same, and another try would fail as well."""
+
+
+class CommandWork:
+    """Runs *command* with each `{}` replaced by the record, or with the record appended where there is none.
+
+    Called by many workers at once. `abort` may be called by any thread; it ends what runs and what would
+    still start.
+    """
+
+    def __init__(self, command: Sequence[str], *, run_id: str, kill_grace_s: float) -> None:
+        words = [os.fsencode(word) for word in command]
+        if not any(PLACEHOLDER in word for word in words):
+            words.append(PLACEHOLDER)
+        self._words = words
+        self._kill_grace_s = kill_grace_s
+        self._env = {**os.environ, "PIPELINE_RUN_ID": run_id}
+        self._folder = tempfile.mkdtemp(prefix="dynamic-pipeline-")
+        self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
+        self._is_aborted = False
+        self._pids: set[int] = set()  # of unreaped leaders; for the last resort only
+
+    def __call__(self, attempt: Attempt) -> CommandOutput:
+        """One attempt: start, wait, reap.
+
+        Raises:
+            CommandFailed: with the output, where there was any. Interrupted: the run was forced to stop.
+        """
+        if self._is_aborted:
+            raise Interrupted("not started")
+        record: Record = attempt.job.payload
+        if record.problem:
+            raise CommandFailedForGood(f"bad record: {record.problem}")
+        argv = [word.replace(PLACEHOLDER, record.raw) for word in self._words]
+        stem = os.path.join(self._folder, f"{attempt.job.id}.{attempt.number}")  # noqa: PTH118 - per job
+        output = CommandOutput(Spool(stem + ".out"), Spool(stem + ".err"))
+        try:
+            code = self._run(argv, attempt, output)
+        except BaseException:
+            for spool in output:
+                spool.seal()
+                spool.discard()
+            raise
+        for spool in output:
+            spool.seal()
+        if code == 0:
+            return output
+        raise self._failure(code, output)
+
+    def _run(self, argv: list[bytes], attempt: Attempt, output: CommandOutput) -> int:
+        env = {
+            **self._env,
+            "PIPELINE_JOB_ID": str(attempt.job.id),
+            "PIPELINE_JOB_ATTEMPT": str(attempt.number),
+        }
+        try:
+            group = ProcessGroup(argv, env, output.stdout.fileno(), output.stderr.fileno())
+        except (OSError, ValueError) as error:
+            raise _start_failure(argv, error) from None
+        self._pids.add(group.pid)
+        try:
+            if not group.wait(self._wake_fd):
+                group.end(self._kill_grace_s)
+        finally:
+            self._pids.discard(group.pid)  # before it is reaped: a number in the set is never a stranger's
+        return group.reap()
+
+    def _failure(self, code: int, output: CommandOutput) -> Exception:
+        if self._is_aborted:
+            interrupted = Interrupted("ended by the forced stop")
+            interrupted.value = output
+            return interrupted
+        kind = CommandFailedForGood if code in _NO_RETRY else CommandFailed
+        error = kind(_describe_code(code))
+        error.value = output
+        return error
+
+    def abort(self) -> None:
+        """End all running commands: TERM to each group, the grace, KILL. Returns at once."""
+        if not self._is_aborted:
+            self._is_aborted = True
+            os.close(self._abort_fd)
+
+    def kill(self) -> None:
+        """The last resort, before the process leaves at once: KILL to every group."""
+        for pid in tuple(self._pids):
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Remove the folder of the outputs. Call it after the run has ended."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+        for fd in (self._wake_fd,) if self._is_aborted else (self._wake_fd, self._abort_fd):
+            os.close(fd)
+
+
+def _describe_code(code: int) -> str:
+    if code >= 0:
+        why = _NO_RETRY.get(code)
+        return f"exit {code} ({why})" if why else f"exit {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = "unknown"
+    return f"killed by signal {-code} ({name})"
+
+
+def _start_failure(argv: list[bytes], error: OSError | ValueError) -> CommandFailed:
+    name = os.fsdecode(argv[0])
+    match error:
+        case ValueError():
+            return CommandFailedForGood("bad record: an argument holds a NUL byte")
+        case FileNotFoundError():
+            return CommandFailedForGood(f"exit 127 (not found): {name}")
+        case PermissionError():
+            return CommandFailedForGood(f"exit 126 (not executable): {name}")
+        case OSError(errno=7):  # E2BIG
+            return CommandFailedForGood("the arguments are too long for this system")
+        case OSError(errno=8):  # ENOEXEC
+            return CommandFailedForGood(f"exit 126 (not a program): {name}")
+        case _:  # out of processes or memory: another try may help
+            return CommandFailed(f"cannot start {name}: {error.strerror}")  # type: ignore[union-attr]

@@ -1,0 +1,100 @@
+"""The settings, typed and checked. What a field means stands in its description, and nowhere else.
+
+There are no defaults here: `config.yml` has them.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+
+from pipeline_config.durations import DURATION_PATTERN
+from pipeline_config.rules import conflicts
+
+Seconds = Annotated[float, Field(ge=0), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})]
+"""A duration: float seconds in Python, Go's notation in every text."""
+
+SomeSeconds = Annotated[float, Field(gt=0), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})]
+"""A duration longer than zero."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Pipeline(_Section):
+    """Size of the pool, of the queue, and when they change."""
+
+    min_workers: int = Field(ge=1, description="the pool never has fewer workers; 1 or more")
+    max_workers: int = Field(ge=1, description="the pool never has more workers; at least min_workers")
+    grow_threshold: int = Field(ge=1, description="from this backlog up, one worker is added per check")
+    shrink_threshold: int = Field(ge=0, description="from this backlog down, one worker is removed per check")
+    check_interval: SomeSeconds = Field(description="time between two checks of the backlog")
+    failure_rate: int = Field(
+        ge=0, description="simulated work: about one attempt in this many fails; 0 never, 1 always"
+    )
+    queue_capacity: int = Field(ge=1, description="jobs the queue holds before the producer waits")
+    max_retries: int = Field(ge=0, description="times a failed job is tried again; 3 makes 4 attempts")
+
+
+class Scaling(_Section):
+    """How the size of the pool is chosen."""
+
+    policy: Literal["threshold", "fixed"] = Field(
+        description="threshold: one step up or down by the backlog; fixed: always max_workers"
+    )
+
+
+class Shutdown(_Section):
+    """What the first stop signal does."""
+
+    drain: Literal["all", "running"] = Field(
+        description="all: accepted jobs are finished; running: only those that have started"
+    )
+    drain_timeout: Seconds | None = Field(
+        description="time for the drain, then running jobs are ended; null: no limit"
+    )
+    kill_grace: Seconds = Field(description="time a job has between being told to end and being killed")
+
+
+class Load(_Section):
+    """The simulated workload."""
+
+    profile: Literal["seed", "demo"] = Field(
+        description="seed: 50 jobs/s and 1.7 jobs/s by turns; demo: short jobs, the pool grows and shrinks"
+    )
+
+
+class Log(_Section):
+    """The log on the console and in pipeline.log."""
+
+    format: Literal["text", "json"] = Field(description="text: lines to read; json: one object a line")
+
+
+class Journal(_Section):
+    """What a run leaves on disk."""
+
+    state_dir: str = Field(
+        pattern=r"^[^\x00]+$", description="folder of pipeline.log, made when it is missing"
+    )
+
+
+class Settings(_Section):
+    """Everything that can be configured, checked; immutable.
+
+    Building one by hand takes every field and Python's own types (durations in seconds) and raises
+    pydantic.ValidationError. `load` gives the defaults, and better messages.
+    """
+
+    pipeline: Pipeline
+    scaling: Scaling
+    shutdown: Shutdown
+    load: Load
+    log: Log
+    journal: Journal
+
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        for conflict in conflicts(dict(self.pipeline)):
+            first = next(iter(conflict.values))
+            raise ValueError(conflict.sentence(first, lambda name: f"{name} {getattr(self.pipeline, name)}"))
+        return self
