@@ -65,7 +65,9 @@ def run_attempt(work: Work, attempt: Attempt) -> Outcome:
             worker,
             not isinstance(error, PermanentError),
             isinstance(error, Interrupted),
-            getattr(error, "value", None) if isinstance(error, (AttemptFailed, PermanentError, Interrupted)) else None,
+            getattr(error, "value", None)
+            if isinstance(error, (AttemptFailed, PermanentError, Interrupted))
+            else None,
         )
     return _new(Succeeded, (value, perf_counter() - started, worker))
 

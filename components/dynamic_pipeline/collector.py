@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from time import monotonic, sleep
 from typing import Protocol
@@ -66,7 +67,5 @@ class Collector:
     def _drop(self, sink: Sink, error: BaseException) -> None:
         self._sinks.remove(sink)
         self._inbox.put(SinkFailed(error))
-        try:
+        with contextlib.suppress(Exception):  # it has been reported already
             sink.close()
-        except Exception:  # it has been reported already  # noqa: S110
-            pass

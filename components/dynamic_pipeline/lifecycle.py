@@ -17,9 +17,57 @@ class Phase(Enum):
     ABORTING = 3  # nothing new is started, running jobs are ended
     FINISHED = 4  # no accepted job is left
 
-    def then(self, other: Phase) -> Phase:
-        """The phase after *other* was asked for: the later of the two."""
-        return max(self, other, key=lambda phase: phase.value)
+
+class Due(Enum):
+    """What the time has come for."""
+
+    REPORT = 1  # say how much is left to drain
+    DRAIN_TIMEOUT = 2
+    ABANDON = 3  # a job did not end within the patience of an abort
+
+
+_NEVER = float("inf")
+_REPORT_S = 0.5  # the seed's interval between two `draining backlog=N`
+
+
+class Shutdown:
+    """The phase of a run and what is due when. A machine without a clock: time comes as an argument."""
+
+    def __init__(self, drain_timeout_s: float | None, abort_patience_s: float) -> None:
+        self._drain_timeout_s = drain_timeout_s
+        self._abort_patience_s = abort_patience_s
+        self.phase = Phase.RUNNING
+        self._next_report_s = _NEVER
+        self._deadline_s = _NEVER
+
+    @property
+    def next_due_s(self) -> float:
+        return min(self._next_report_s, self._deadline_s)
+
+    def enter(self, phase: Phase, now_s: float) -> bool:
+        """Go on to *phase*; False if the run is there or further already."""
+        if self.phase.value >= phase.value:
+            return False
+        self.phase = phase
+        self._next_report_s = self._deadline_s = _NEVER
+        if phase is Phase.DRAINING:
+            self._next_report_s = now_s + _REPORT_S
+            if self._drain_timeout_s is not None:
+                self._deadline_s = now_s + self._drain_timeout_s
+        elif phase is Phase.ABORTING:
+            self._deadline_s = now_s + self._abort_patience_s
+        return True
+
+    def take_due(self, now_s: float) -> list[Due]:
+        """What is due by *now_s*, once each."""
+        due = []
+        if now_s >= self._next_report_s:
+            self._next_report_s = now_s + _REPORT_S
+            due.append(Due.REPORT)
+        if now_s >= self._deadline_s:
+            self._deadline_s = _NEVER
+            due.append(Due.DRAIN_TIMEOUT if self.phase is Phase.DRAINING else Due.ABANDON)
+        return due
 
 
 @dataclass(frozen=True)

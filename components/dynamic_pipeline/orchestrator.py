@@ -6,51 +6,34 @@ a policy. Time comes from one callable, so that a test can step it by hand on a 
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from time import monotonic
-from typing import Protocol
 
 from dynamic_pipeline import events as ev
+from dynamic_pipeline import inbox as msg
 from dynamic_pipeline.attempts import Attempt, Failed, Outcome, Succeeded, Work, run_attempt
 from dynamic_pipeline.errors import OutputError
+from dynamic_pipeline.executors import ResizableExecutor
 from dynamic_pipeline.handover import Handover
-from dynamic_pipeline.inbox import (
-    Abort,
-    Crashed,
-    Drain,
-    Message,
-    RateKept,
-    RateMissed,
-    Resize,
-    SinkFailed,
-    SourceEnded,
-)
+from dynamic_pipeline.inbox import Message
 from dynamic_pipeline.jobs import Job
-from dynamic_pipeline.lifecycle import Phase
+from dynamic_pipeline.lifecycle import Due, Phase, Shutdown
 from dynamic_pipeline.retry import RetryAfter, RetryPolicy
 from dynamic_pipeline.scaling import Load
 from dynamic_pipeline.stop import Stop
+from dynamic_pipeline.waiting import WaitingRetries
 
 _new = tuple.__new__  # for the named tuples of the hot path, see attempts.py
-_DRAIN_REPORT_S = 0.5  # the seed's interval between two `draining backlog=N`
-
-
-class ResizableExecutor(Protocol):
-    """The engine seam: the stdlib's `Executor`, and `resize`."""
-
-    submit: Callable[..., Future[Outcome]]
-
-    def resize(self, max_workers: int, /) -> None: ...
+_MOST_AHEAD = 64  # calls that wait inside the executor: enough to keep its workers busy between two steps
 
 
 class Orchestrator:
     """Decides what runs next. One thread, the caller of `run` or `step`, owns every field.
 
     Guarantees: each accepted job ends in exactly one `JobSucceeded`, `JobFailed` or `JobUnfinished`; at
-    most twice the limit is in flight, so at most the limit waits inside the executor; a retry is started
-    before a new job; nothing is started after an abort.
+    most the limit, and never more than 64, wait inside the executor beside the limit that runs; a due retry
+    is started before a new job; nothing is started after an abort.
     """
 
     def __init__(
@@ -66,7 +49,7 @@ class Orchestrator:
         retry: RetryPolicy,
         drain_all: bool = True,
         drain_timeout_s: float | None = None,
-        abort_patience_s: float = 2.5,
+        abort_patience_s: float = 2.5,  # a job that still runs then is given up
         now: Callable[[], float] = monotonic,
     ) -> None:
         self._work = work
@@ -77,18 +60,14 @@ class Orchestrator:
         self._stop = stop  # no more records are drawn; set here only
         self._retry = retry
         self._drain_all = drain_all
-        self._drain_timeout_s = drain_timeout_s
-        self._abort_patience_s = abort_patience_s  # a job that still runs then is given up
+        self._shutdown = Shutdown(drain_timeout_s, abort_patience_s)
         self._now = now
         self.limit = limit  # written here only; others may read it, and may be late
-        self.phase = Phase.RUNNING  # same
+        self._window = limit + min(limit, _MOST_AHEAD)  # attempts in flight at the most
         self._in_flight: dict[Future[Outcome], Attempt] = {}
-        self._retries: list[tuple[float, int, Attempt]] = []  # heap on (due, order of arrival)
-        self._arrivals = 0
+        self._retries = WaitingRetries()
         self._news: list[ev.Event] = []  # what this step will tell
         self._source_has_ended = False
-        self._next_report_s = float("inf")
-        self._deadline_s = float("inf")  # of the drain, then of the abort
         # How the run ended, for the one who asked for it. Read after `run` has returned.
         self.is_source_complete = False
         self.signal: int | None = None
@@ -104,9 +83,9 @@ class Orchestrator:
         """Step until no accepted job is left."""
         self._events.put(ev.RunStarted(self.limit))
         messages: list[Message] = []
+        backlog = self._backlog
         while not self.step(messages):
             self._events.wait_room()
-            backlog = self._backlog
             backlog.is_wanted = self._room() > 0
             messages = self._inbox.take_wait(
                 self._next_wake_s(), or_ready=lambda: backlog.is_wanted and len(backlog) > 0
@@ -124,21 +103,22 @@ class Orchestrator:
                 except CancelledError:
                     tell(ev.JobUnfinished(attempt.job))
                     continue
-                if type(outcome) is Succeeded:
+                if isinstance(outcome, Succeeded):
                     tell(_new(ev.JobSucceeded, (attempt, outcome)))
                 else:
                     self._settle_failed(attempt, outcome)
         self._let_time_pass()
         self._dispatch()
-        if self._source_has_ended and not self.load().backlog:
-            self.phase = Phase.FINISHED
-            if self._next_report_s < float("inf"):  # it drained: the last report is a zero
-                self._news.append(ev.Draining(0))
-            self._news.append(ev.JobsClosed())
+        is_done = self._source_has_ended and not self.load().backlog
+        if is_done:
+            if self._shutdown.phase is Phase.DRAINING:
+                tell(ev.Draining(0))
+            tell(ev.JobsClosed())
+            self._shutdown.enter(Phase.FINISHED, self._now())
         if self._news:
             self._events.put_all(self._news)
             self._news.clear()
-        return self.phase is Phase.FINISHED
+        return is_done
 
     # ── settle ──────────────────────────────────────────────────────────────────────────────────
 
@@ -153,20 +133,20 @@ class Orchestrator:
             self._news.append(ev.JobUnfinished(attempt.job, outcome))
         else:
             again = Attempt(attempt.job, attempt.number + 1)
-            self._arrivals += 1
-            heapq.heappush(self._retries, (self._now() + decision.delay_s, self._arrivals, again))
+            self._retries.push(self._now() + decision.delay_s, again)
             self._news.append(ev.JobRetrying(attempt, outcome, self._retry.max_retries))
 
     # ── dispatch ────────────────────────────────────────────────────────────────────────────────
 
     def _may_start(self) -> bool:
-        return self.phase is Phase.RUNNING or (self.phase is Phase.DRAINING and self._drain_all)
+        phase = self._shutdown.phase
+        return phase is Phase.RUNNING or (phase is Phase.DRAINING and self._drain_all)
 
     def _room(self) -> int:
         """How many new jobs could be started; none while the capped heap of retries is full."""
         if not self._may_start() or len(self._retries) >= (self._backlog.capacity or 1):
             return 0
-        return 2 * self.limit - len(self._in_flight)
+        return self._window - len(self._in_flight)
 
     def _dispatch(self) -> None:
         if not self._may_start():
@@ -175,8 +155,8 @@ class Orchestrator:
             return
         if self._retries:
             now = self._now()
-            while self._retries and self._retries[0][0] <= now and len(self._in_flight) < 2 * self.limit:
-                self._submit(heapq.heappop(self._retries)[2])
+            while self._retries.next_due_s() <= now and len(self._in_flight) < self._window:
+                self._submit(self._retries.pop())
         room = self._room()
         if room > 0:
             # `_submit`, written out: this loop is the hot path of the orchestrator.
@@ -194,30 +174,35 @@ class Orchestrator:
 
     # ── messages and time ───────────────────────────────────────────────────────────────────────
 
-    def _handle(self, message: Message) -> None:
+    def _handle(self, message: Message) -> None:  # noqa: C901 - one case per message
         match message:
-            case Resize(decision, load):
+            case msg.Resize(decision, load):
                 if decision.limit != self.limit:
-                    self._news.append(ev.LimitChanged(self.limit, decision.limit, load.backlog, decision.reason))
+                    self._news.append(
+                        ev.LimitChanged(self.limit, decision.limit, load.backlog, decision.reason)
+                    )
                     self.limit = decision.limit
+                    self._window = decision.limit + min(decision.limit, _MOST_AHEAD)
                     self._executor.resize(decision.limit)
-            case SourceEnded(is_complete, error):
+            case msg.SourceEnded(is_complete, error):
                 self._source_has_ended = True
                 self.is_source_complete = is_complete
                 self.error = self.error or error
-            case RateMissed(target_per_s):
-                self._news.append(ev.SourceStalled(target_per_s, len(self._backlog), self._backlog.capacity or 0))
-            case RateKept(target_per_s):
+            case msg.RateMissed(target_per_s):
+                self._news.append(
+                    ev.SourceStalled(target_per_s, len(self._backlog), self._backlog.capacity or 0)
+                )
+            case msg.RateKept(target_per_s):
                 self._news.append(ev.SourceResumed(target_per_s))
-            case Drain(reason, signal):
+            case msg.Drain(reason, signal):
                 self._begin_drain(reason, signal)
-            case Abort(reason, signal):
+            case msg.Abort(reason, signal):
                 self._begin_abort(reason, signal)
-            case Crashed(_, error):
+            case msg.Crashed(_, error):
                 self.error = self.error or error
                 self._source_has_ended = True  # whichever thread it was, nothing is to be waited for
                 self._begin_abort(f"internal error: {error!r}", None)
-            case SinkFailed(error):
+            case msg.SinkFailed(error):
                 self.error = self.error or error
                 if isinstance(error, OutputError) and error.reader_gone:
                     self._begin_abort(str(error), None)
@@ -225,28 +210,20 @@ class Orchestrator:
                     self._begin_drain(f"a result could not be written: {error}", None)
 
     def _begin_drain(self, reason: str, signal: int | None) -> None:
-        if self.phase is not Phase.RUNNING:
+        if not self._shutdown.enter(Phase.DRAINING, self._now()):
             return
-        self.phase = Phase.DRAINING
         self.signal = signal
         self._stop.set()
-        now = self._now()
-        self._next_report_s = now + _DRAIN_REPORT_S
-        if self._drain_timeout_s is not None:
-            self._deadline_s = now + self._drain_timeout_s
         self._news.append(ev.DrainStarted(reason, signal, self.load().backlog, self.limit))
         if not self._drain_all:
             self._give_up_waiting()
 
     def _begin_abort(self, reason: str, signal: int | None) -> None:
-        if self.phase.then(Phase.ABORTING) is self.phase:
+        if not self._shutdown.enter(Phase.ABORTING, self._now()):
             return
-        self.phase = Phase.ABORTING
         self.was_forced = True
         self.signal = self.signal if self.signal is not None else signal
         self._stop.set()
-        self._next_report_s = float("inf")
-        self._deadline_s = self._now() + self._abort_patience_s
         self._news.append(ev.AbortStarted(reason, self.load().backlog))
         self._give_up_waiting()
         abort_work = getattr(self._work, "abort", None)
@@ -255,22 +232,22 @@ class Orchestrator:
 
     def _give_up_waiting(self) -> None:
         """Leave undone what has not begun: waiting retries, and calls that wait inside the executor."""
-        for _, _, attempt in self._retries:
+        for attempt in self._retries.take_all():
             self._news.append(ev.JobUnfinished(attempt.job))
-        self._retries.clear()
         for future in tuple(self._in_flight):
             future.cancel()  # if it has not begun, its callback brings it back as cancelled
 
     def _let_time_pass(self) -> None:
-        now = self._now() if min(self._next_report_s, self._deadline_s) < float("inf") else 0.0
-        if now >= self._next_report_s:
-            self._next_report_s = now + _DRAIN_REPORT_S
-            self._news.append(ev.Draining(self.load().backlog))
-        if now >= self._deadline_s:
-            if self.phase is Phase.DRAINING:
-                self._begin_abort("drain timeout", self.signal)
-            elif self.phase is Phase.ABORTING:
-                self._abandon()
+        if self._shutdown.next_due_s == float("inf"):
+            return
+        for due in self._shutdown.take_due(self._now()):
+            match due:
+                case Due.REPORT:
+                    self._news.append(ev.Draining(self.load().backlog))
+                case Due.DRAIN_TIMEOUT:
+                    self._begin_abort("drain timeout", self.signal)
+                case Due.ABANDON:
+                    self._abandon()
 
     def _abandon(self) -> None:
         """Count jobs that would not end as unfinished; their threads are left behind."""
@@ -279,11 +256,10 @@ class Orchestrator:
             self._news.append(ev.JobUnfinished(attempt.job))
         self._in_flight.clear()
         self._source_has_ended = True  # a source that hangs as well is not waited for
-        self._deadline_s = float("inf")
 
     def _next_wake_s(self) -> float | None:
         """Seconds until something is due by itself; None when only a message can change anything."""
-        due_s = min(self._next_report_s, self._deadline_s)
-        if self._retries and len(self._in_flight) < 2 * self.limit:
-            due_s = min(due_s, self._retries[0][0])
+        due_s = self._shutdown.next_due_s
+        if len(self._in_flight) < self._window:
+            due_s = min(due_s, self._retries.next_due_s())
         return None if due_s == float("inf") else due_s - self._now()

@@ -19,7 +19,9 @@ class Producer:
     that rate, once per change of state. The thread may block in the source and on the full backlog.
     """
 
-    def __init__(self, source: Iterable[Any], backlog: Handover[Job], inbox: Handover[Message], stop: Stop) -> None:
+    def __init__(
+        self, source: Iterable[Any], backlog: Handover[Job], inbox: Handover[Message], stop: Stop
+    ) -> None:
         self._source = source
         self._backlog = backlog
         self._inbox = inbox

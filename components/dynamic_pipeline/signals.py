@@ -19,10 +19,10 @@ _THIRD_AFTER_S = 0.2
 
 
 class SignalInbox:
-    """Stop signals, for the main thread to wait on. Use it as a context manager, on the main thread.
+    """Stop signals, for the main thread to wait on.
 
-    A signal that was ignored when we started (`nohup`, `&` in a script) stays ignored. No
-    `KeyboardInterrupt` is raised while it is open.
+    A signal that was ignored when we started (`nohup`, `&` in a script) stays ignored. From `open` on no
+    `KeyboardInterrupt` is raised, until `restore`.
     """
 
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
@@ -32,16 +32,22 @@ class SignalInbox:
         self._stage = 0
         self._counted_at_s = float("-inf")
         self._before: dict[signal.Signals, object] = {}
+        self._fd_before = -1
 
-    def __enter__(self) -> SignalInbox:
+    def open(self) -> None:
+        """Begin to listen. Only the main thread may."""
         for signum in STOP_SIGNALS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._before[signum] = signal.signal(signum, lambda *_: None)
-        self._old_fd = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        return self
+        self._fd_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
-    def __exit__(self, *_: object) -> None:
-        signal.set_wakeup_fd(self._old_fd)
+    def stop_listening(self) -> None:
+        """The run is over; a late signal changes nothing any more, so the empty handlers stay."""
+        signal.set_wakeup_fd(-1)
+
+    def restore(self) -> None:
+        """Give the signals back to whoever had them before `open`."""
+        signal.set_wakeup_fd(self._fd_before)
         for signum, handler in self._before.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]  # what `signal.signal` returned
         self._reader.close()

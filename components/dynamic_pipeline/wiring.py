@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from dynamic_pipeline.attempts import Work
 from dynamic_pipeline.collector import Collector, Sink
 from dynamic_pipeline.errors import OutputError
-from dynamic_pipeline.events import Event, JobFailed, JobSucceeded, RunFinished
+from dynamic_pipeline.events import Event, RunFinished
 from dynamic_pipeline.executors.resizable import ResizableThreadPoolExecutor
 from dynamic_pipeline.handover import Bell, Handover
 from dynamic_pipeline.inbox import Abort, Crashed, Drain, Message
@@ -21,30 +21,16 @@ from dynamic_pipeline.orchestrator import Orchestrator
 from dynamic_pipeline.owned_thread import OwnedThread
 from dynamic_pipeline.producer import Producer
 from dynamic_pipeline.retry import RetryPolicy
-from dynamic_pipeline.scaling import Load, ScalingPolicy, ThresholdScaling
+from dynamic_pipeline.scaling import Load, ScalingPolicy
+from dynamic_pipeline.signals import SignalInbox
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.stop import Stop
+from dynamic_pipeline.summary import Summary
 from dynamic_pipeline.supervisor import Supervisor
-from dynamic_pipeline.work.callable import call_with_payload
 
 _EVENTS_CAPACITY = 4096  # events that wait for the collector before the orchestrator waits for it
 _FORCED_JOIN_S = 0.2  # after a forced stop, how long a thread stuck in a user's source is waited for
 _worker_names = map("worker-{:02d}".format, itertools.count(1))  # unique for the life of the process
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How a run went. `accepted = succeeded + failed + unfinished`."""
-
-    accepted: int  # jobs drawn from the source
-    succeeded: int
-    failed: int  # for good
-    unfinished: int  # left undone by a forced or early stop
-    retries: int  # resubmissions
-    failures: tuple[JobFailed, ...]  # the first 1000 of the failed jobs
-    exit_code: int  # what the command line would leave with
-    error: BaseException | None  # what stopped the run, if it was not asked to
-    is_abandoned: bool  # a job that would not end still runs on its thread
 
 
 class Run:
@@ -125,6 +111,21 @@ class Run:
         """Block until the run has ended, *timeout_s* seconds at the most; tell whether it has."""
         return self._ended.wait(timeout_s)
 
+    def obey(self, signals: SignalInbox, last_resort: Callable[[], object] = lambda: None) -> None:
+        """Let signals stop the run until it has ended: the first drains, the second aborts.
+
+        The third leaves the process at once, after *last_resort*. Call it on the main thread, with the
+        `wake` of *signals* as the run's `on_end`.
+        """
+        for stage, signum in signals:
+            if stage == 1:
+                self.drain("signal received", signal=signum)
+            elif stage == 2:  # noqa: PLR2004 - the second of three
+                self.abort("second signal", signal=signum)
+            else:
+                last_resort()
+                os._exit(128 + signum)
+
     def result(self) -> Summary:
         """Wait for the end and tell how it went.
 
@@ -192,65 +193,3 @@ class Run:
             error=error,
             is_abandoned=orchestrator.is_abandoned,
         )
-
-
-class _Deliver:
-    """The sink of `on_result`."""
-
-    def __init__(self, on_result: Callable[[JobSucceeded | JobFailed], object]) -> None:
-        self._on_result = on_result
-
-    def emit(self, events: Sequence[Event], stats: Stats) -> None:  # noqa: ARG002 - a sink's signature
-        on_result = self._on_result
-        for event in events:
-            if type(event) is JobSucceeded or type(event) is JobFailed:
-                on_result(event)
-
-    def close(self) -> None:
-        pass
-
-
-def start(
-    work: Work,
-    source: Iterable[Any],
-    *,
-    min_workers: int = 2,
-    max_workers: int = 8,
-    policy: ScalingPolicy | None = None,
-    check_interval_s: float = 1.0,
-    queue_capacity: int = 200,
-    max_retries: int = 3,
-    sinks: Sequence[Sink] = (),
-    drain_all: bool = True,
-    drain_timeout_s: float | None = None,
-    kill_grace_s: float = 2.0,
-    stop: Stop | None = None,
-    on_end: Callable[[], object] = lambda: None,
-) -> Run:
-    policy = policy or ThresholdScaling(min_workers, max_workers)
-    return Run(
-        work,
-        source,
-        policy=policy,
-        retry=RetryPolicy(max_retries),
-        check_interval_s=check_interval_s,
-        queue_capacity=queue_capacity,
-        sinks=sinks,
-        drain_all=drain_all,
-        drain_timeout_s=drain_timeout_s,
-        kill_grace_s=kill_grace_s,
-        stop=stop or Stop(),
-        on_end=on_end,
-    ).start()
-
-
-def run(
-    fn: Callable[[Any], Any],
-    source: Iterable[Any],
-    *,
-    on_result: Callable[[JobSucceeded | JobFailed], object] | None = None,
-    sinks: Sequence[Sink] = (),
-    **settings: Any,
-) -> Summary:
-    deliver = [_Deliver(on_result)] if on_result is not None else []
-    return start(call_with_payload(fn), source, sinks=[*deliver, *sinks], **settings).result()

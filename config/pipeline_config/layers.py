@@ -13,7 +13,9 @@ _FOREIGN_PREFIX = "PIPELINE_JOB_"
 _FOREIGN = frozenset({"PIPELINE_RUN_ID", "PIPELINE_WORKSPACE"})
 
 # For advice; the options themselves are the command line's affair, and --set reaches every key.
-_HAVE_OPTIONS = frozenset({"min_workers", "max_workers"})
+_HAVE_OPTIONS = frozenset(
+    {"min_workers", "max_workers", "grow_threshold", "shrink_threshold", "queue_capacity"}
+)
 
 
 @dataclass(frozen=True)

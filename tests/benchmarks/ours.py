@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-from peers import Peer, one_by_one, windowed  # type: ignore[import-not-found]  # beside the project, not in it
-
 from dynamic_pipeline.executors.resizable import ResizableThreadPoolExecutor
+from dynamic_pipeline.library import run
 from dynamic_pipeline.scaling import FixedScaling
-from dynamic_pipeline.wiring import run
+from peers import Peer, one_by_one, windowed  # type: ignore[import-not-found]  # beside the project, not in it
 
 
 class Ours(Peer):  # type: ignore[misc]  # see above
@@ -19,13 +18,19 @@ class Ours(Peer):  # type: ignore[misc]  # see above
     name = "dynamic-pipeline"
 
     def run(
-        self, inputs: Iterable[Any], fn: Callable[[Any], Any], deliver: Callable[[Any], None], workers: int, window: int, retries: int
+        self,
+        inputs: Iterable[Any],
+        fn: Callable[[Any], Any],
+        deliver: Callable[[Any], None],
+        workers: int,
+        window: int,
+        retries: int,
     ) -> None:
         run(
             fn,
             inputs,
             policy=FixedScaling(workers),
-            queue_capacity=max(1, window - 2 * workers),
+            queue_capacity=max(workers, window - 2 * workers),
             max_retries=retries,
             on_result=lambda result: deliver(result.outcome.value),
         )
@@ -42,7 +47,13 @@ class OurExecutor(Peer):  # type: ignore[misc]  # see above
     skip = ("memory", "latency")
 
     def run(
-        self, inputs: Iterable[Any], fn: Callable[[Any], Any], deliver: Callable[[Any], None], workers: int, window: int, retries: int
+        self,
+        inputs: Iterable[Any],
+        fn: Callable[[Any], Any],
+        deliver: Callable[[Any], None],
+        workers: int,
+        window: int,
+        retries: int,
     ) -> None:
         with ResizableThreadPoolExecutor(workers) as pool:
             windowed(partial(pool.submit, fn), inputs, deliver, window, retries)

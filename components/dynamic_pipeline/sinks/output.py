@@ -18,7 +18,10 @@ class OutputSink:
 
     def emit(self, events: Sequence[Event], stats: Stats) -> None:  # noqa: ARG002 - a sink's signature
         for event in events:
-            if not isinstance(event, (JobSucceeded, JobFailed, JobUnfinished, JobRetrying)) or event.outcome is None:
+            if (
+                not isinstance(event, (JobSucceeded, JobFailed, JobUnfinished, JobRetrying))
+                or event.outcome is None
+            ):
                 continue
             if not isinstance(event.outcome.value, tuple):  # it never ran
                 continue
@@ -42,4 +45,6 @@ def _copy(spool: Spool, fd: int, name: str) -> None:
     except BrokenPipeError as error:
         raise OutputError(f"the reader of {name} has gone", reader_gone=fd == _STDOUT) from error
     except OSError as error:
-        raise OutputError(f"the jobs' output cannot be written to {name}: {error.strerror}", reader_gone=False) from error
+        raise OutputError(
+            f"the jobs' output cannot be written to {name}: {error.strerror}", reader_gone=False
+        ) from error

@@ -43,9 +43,7 @@ class LineSource:
             os.close(self._wake_fd)
 
     def _records(self, path: str) -> Iterator[Record]:
-        number = 0
-        for raw, is_whole in _split(self._chunks(path)):
-            number += 1
+        for number, (raw, is_whole) in enumerate(_split(self._chunks(path)), 1):
             line = raw.removeprefix(_BOM) if number == 1 else raw
             line = line.removesuffix(b"\r")
             if not is_whole:

@@ -62,9 +62,9 @@ def _run_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
             yield Line("INFO", "source_resumed", text, {"target_per_s": target_per_s})
         case ev.DrainStarted(reason, signal, backlog, limit):
             why = "signal received" if signal is not None else escape(reason)
-            fields = {"signal": signal, "backlog": backlog}
-            yield Line("INFO", "drain_started", f"{why} — stopping producer, beginning drain", fields)
-            yield Line("INFO", "drain_estimate", _estimate(backlog, limit, stats), fields)
+            facts: dict[str, Any] = {"signal": signal, "backlog": backlog}
+            yield Line("INFO", "drain_started", f"{why} — stopping producer, beginning drain", facts)
+            yield Line("INFO", "drain_estimate", _estimate(backlog, limit, stats), facts)
         case ev.Draining(backlog):
             yield Line("INFO", "draining", f"draining backlog={backlog}", {"backlog": backlog})
         case ev.AbortStarted(reason, unfinished):
@@ -87,7 +87,12 @@ def worker_name(thread: str) -> str:
 
 
 def _job_fields(attempt: Any, worker: str, elapsed_s: float) -> dict[str, Any]:
-    return {"job": attempt.job.id, "attempt": attempt.number, "worker": worker, "elapsed_s": round(elapsed_s, 6)}
+    return {
+        "job": attempt.job.id,
+        "attempt": attempt.number,
+        "worker": worker,
+        "elapsed_s": round(elapsed_s, 6),
+    }
 
 
 def _estimate(backlog: int, limit: int, stats: Stats) -> str:

@@ -155,4 +155,4 @@ def _start_failure(argv: list[bytes], error: OSError | ValueError) -> CommandFai
         case OSError(errno=8):  # ENOEXEC
             return CommandFailedForGood(f"exit 126 (not a program): {name}")
         case _:  # out of processes or memory: another try may help
-            return CommandFailed(f"cannot start {name}: {error.strerror}")  # type: ignore[union-attr]
+            return CommandFailed(f"cannot start {name}: {error.strerror}")

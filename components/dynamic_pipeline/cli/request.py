@@ -1,0 +1,79 @@
+"""What was asked for on the command line, and what cannot be asked for together."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from dataclasses import dataclass, field
+
+from dynamic_pipeline.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for on the command line, before any of it was checked against the rest."""
+
+    command: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    call: str | None = None
+    jobs: int | None = None
+    duration: str | None = None
+    seed: int | None = None
+    time_scale: float | None = None
+    config: str | None = None
+    options: dict[str, tuple[str, str]] = field(default_factory=dict)  # key → (option, text)
+    sets: tuple[str, ...] = ()
+    fixed_workers: str | None = None
+
+    @property
+    def is_simulation(self) -> bool:
+        return not (self.inputs or self.command or self.call)
+
+    def check(self) -> None:
+        """Refuse what cannot be done together.
+
+        Raises:
+            UsageError: says what, and the way out.
+        """
+        simulated = [
+            name
+            for name, value in (
+                ("--jobs", self.jobs),
+                ("--duration", self.duration),
+                ("--seed", self.seed),
+                ("--time-scale", self.time_scale),
+                ("--profile", self.options.get("load.profile")),
+            )
+            if value is not None
+        ]
+        if self.command and self.call:
+            raise UsageError("a command and --call are two workloads", hint="leave one of them out")
+        if self.inputs and not (self.command or self.call):
+            raise UsageError(
+                "-i has records but there is nothing to do with them",
+                hint="add -- CMD {} or --call pkg.mod:func",
+            )
+        if not self.is_simulation and simulated:
+            raise UsageError(
+                f"{simulated[0]} belongs to the simulated workload",
+                hint=f"leave {simulated[0]} out, or the real work",
+            )
+        if not self.is_simulation and not self.inputs and sys.stdin is not None and sys.stdin.isatty():
+            raise UsageError(
+                "there is a workload but no records for it", hint="add -i FILE, or -i - and type them"
+            )
+        if self.is_simulation and not simulated and _stdin_brings_data():
+            raise UsageError(
+                "records come in on standard input but there is nothing to do with them",
+                hint="add -i - and -- CMD {} or --call pkg.mod:func; for the simulated workload add </dev/null",
+            )
+
+
+def _stdin_brings_data() -> bool:
+    """A pipe never falls back to the simulation."""
+    try:
+        mode = os.fstat(0).st_mode
+    except OSError:
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode)

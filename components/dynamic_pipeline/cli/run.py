@@ -1,0 +1,160 @@
+"""`run`: arguments → settings → a run → its exit code."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dynamic_pipeline.cli.request import Request
+
+_WORK, _SIM, _POOL, _STOP, _SET = "Real work", "Simulated work", "Pool", "Stopping", "Settings"
+
+
+def _key(option: str, metavar: str, text: str, panel: str) -> Any:
+    """An option that sets a configuration key: kept as text, so that all layers are read by the same rules."""
+    return typer.Option(option, metavar=metavar, help=text, rich_help_panel=panel, show_default=False)
+
+
+def run(
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[-- CMD ARG...]", help="A command per record, without a shell; {} is the record."
+        ),
+    ] = None,
+    *,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-i",
+            "--input",
+            metavar="FILE",
+            help="Records, one per line; - is stdin; repeats.",
+            rich_help_panel=_WORK,
+        ),
+    ] = None,
+    call: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PKG.MOD:FUNC",
+            help="A Python call per record, in place of a command.",
+            rich_help_panel=_WORK,
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Stop after N simulated jobs.", rich_help_panel=_SIM),
+    ] = None,
+    duration: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Stop making jobs after TIME, such as 70s.", rich_help_panel=_SIM),
+    ] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Same seed, same durations and failures.", rich_help_panel=_SIM),
+    ] = None,
+    time_scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            min=0,
+            help="Multiply all simulated times; 0 waits for nothing.",
+            rich_help_panel=_SIM,
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None, _key("--profile", "seed|demo", "The load: when jobs come, how long they take.", _SIM)
+    ] = None,
+    failure_rate: Annotated[
+        str | None, _key("--failure-rate", "N", "About one attempt in N fails; 0: none.", _SIM)
+    ] = None,
+    fixed_workers: Annotated[
+        str | None,
+        typer.Option(
+            "-j", metavar="N", help="Always N workers: --policy fixed --max-workers N.", rich_help_panel=_POOL
+        ),
+    ] = None,
+    min_workers: Annotated[str | None, _key("--min-workers", "N", "Never fewer workers.", _POOL)] = None,
+    max_workers: Annotated[str | None, _key("--max-workers", "N", "Never more workers.", _POOL)] = None,
+    policy: Annotated[
+        str | None, _key("--policy", "threshold|fixed", "How the pool is sized.", _POOL)
+    ] = None,
+    grow_threshold: Annotated[
+        str | None, _key("--grow-threshold", "N", "Backlog that adds a worker.", _POOL)
+    ] = None,
+    shrink_threshold: Annotated[
+        str | None, _key("--shrink-threshold", "N", "Backlog that removes one.", _POOL)
+    ] = None,
+    check_interval: Annotated[
+        str | None, _key("--check-interval", "TIME", "Time between two checks.", _POOL)
+    ] = None,
+    queue_capacity: Annotated[str | None, _key("--queue-capacity", "N", "Jobs that may wait.", _POOL)] = None,
+    max_retries: Annotated[
+        str | None, _key("--max-retries", "N", "Tries after the first one.", _POOL)
+    ] = None,
+    drain: Annotated[
+        str | None, _key("--drain", "all|running", "What a first Ctrl+C still finishes.", _STOP)
+    ] = None,
+    drain_timeout: Annotated[
+        str | None, _key("--drain-timeout", "TIME", "Then stop as a second Ctrl+C does.", _STOP)
+    ] = None,
+    kill_grace: Annotated[
+        str | None, _key("--kill-grace", "TIME", "From asking a job to end to killing it.", _STOP)
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Read this configuration file.", rich_help_panel=_SET)
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set any key, section.key=value; repeats.",
+            rich_help_panel=_SET,
+        ),
+    ] = None,
+    state_dir: Annotated[
+        str | None, _key("--state-dir", "DIR", "Folder of pipeline.log; default: logs.", _SET)
+    ] = None,
+    log_format: Annotated[
+        str | None, _key("--log-format", "text|json", "Lines to read, or one object a line.", _SET)
+    ] = None,
+) -> None:
+    """Run jobs: simulated ones, or with -i one command or Python call per line of input.
+
+    The first Ctrl+C lets accepted jobs finish, the second ends them, the third leaves at once.
+    """
+    options = {
+        "pipeline.min_workers": ("--min-workers", min_workers),
+        "pipeline.max_workers": ("--max-workers", max_workers),
+        "pipeline.grow_threshold": ("--grow-threshold", grow_threshold),
+        "pipeline.shrink_threshold": ("--shrink-threshold", shrink_threshold),
+        "pipeline.check_interval": ("--check-interval", check_interval),
+        "pipeline.failure_rate": ("--failure-rate", failure_rate),
+        "pipeline.queue_capacity": ("--queue-capacity", queue_capacity),
+        "pipeline.max_retries": ("--max-retries", max_retries),
+        "scaling.policy": ("--policy", policy),
+        "shutdown.drain": ("--drain", drain),
+        "shutdown.drain_timeout": ("--drain-timeout", drain_timeout),
+        "shutdown.kill_grace": ("--kill-grace", kill_grace),
+        "load.profile": ("--profile", profile),
+        "log.format": ("--log-format", log_format),
+        "journal.state_dir": ("--state-dir", state_dir),
+    }
+    request = Request(
+        command=tuple(command or ()),
+        inputs=tuple(inputs or ()),
+        call=call,
+        jobs=jobs,
+        duration=duration,
+        seed=seed,
+        time_scale=time_scale,
+        config=config,
+        options={key: (option, text) for key, (option, text) in options.items() if text is not None},
+        sets=tuple(sets or ()),
+        fixed_workers=fixed_workers,
+    )
+    from dynamic_pipeline.cli.session import run_session  # noqa: PLC0415 - `--help` does not need the engine
+
+    raise SystemExit(run_session(request))

@@ -1,0 +1,96 @@
+"""A stdlib future that costs a fifth: no lock and no `Condition` until somebody waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import _base as stdlib
+from typing import Any
+
+_PENDING, _FINISHED = stdlib.PENDING, stdlib.FINISHED
+_making_condition = threading.Lock()
+
+
+class LeanFuture(Future[Any]):
+    """A stdlib future that takes no lock until somebody waits for it or asks for its state.
+
+    A `Condition` is most of what a stdlib future costs, and one with a done-callback rarely has a waiter.
+    Here two tokens stand for the two steps that a worker makes, and a pop of a list is atomic:
+
+    1. The worker pops one to begin and one to finish; it writes the result before it pops the second.
+    2. Whoever needs the condition (a waiter, `cancel`, `running`, …) first pops all that is left. The
+       number tells how far the worker was: 2 pending, 1 running, 0 finished; that state is written down,
+       and only then is the condition published.
+    3. A worker that finds no token goes the stdlib's way from there on, under the condition.
+
+    So a state seen under the condition changes only under the condition, as in the stdlib.
+    """
+
+    _state = _PENDING
+    _result = None
+    _exception = None
+    _late_condition: threading.Condition | None = None
+
+    def __init__(self) -> None:
+        self._steps = [None, None]
+        self._done_callbacks: list[Callable[[Future[Any]], object]] = []
+
+    @property
+    def _condition(self) -> threading.Condition:  # type: ignore[override]  # made late, set once
+        if self._late_condition is None:
+            with _making_condition:
+                if self._late_condition is None:
+                    self._waiters: list[Any] = []
+                    left = 0
+                    while self._steps:
+                        try:
+                            self._steps.pop()
+                        except IndexError:
+                            break
+                        left += 1
+                    self._state = (stdlib.FINISHED, stdlib.RUNNING, stdlib.PENDING)[left]
+                    self._late_condition = threading.Condition()
+        return self._late_condition
+
+    def set_running_or_notify_cancel(self) -> bool:
+        try:
+            self._steps.pop()
+        except IndexError:
+            return super().set_running_or_notify_cancel()
+        return True
+
+    def set_result(self, result: Any) -> None:
+        self._result = result
+        try:
+            self._steps.pop()
+        except IndexError:
+            super().set_result(result)
+            return
+        self._state = _FINISHED
+        if self._done_callbacks:
+            self._invoke_callbacks()
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        # Append, then look: the worker writes the state, then pops callbacks. One of the two sees `fn`,
+        # and only one of them can pop it.
+        self._done_callbacks.append(fn)
+        if self._state is not _PENDING and self._state != stdlib.RUNNING:
+            self._invoke_callbacks()
+
+    def _invoke_callbacks(self) -> None:
+        callbacks = self._done_callbacks
+        while callbacks:
+            try:
+                fn = callbacks.pop(0)
+            except IndexError:
+                return
+            try:
+                fn(self)
+            except Exception:
+                stdlib.LOGGER.exception("exception calling callback for %r", self)
+
+    def result(self, timeout: float | None = None) -> Any:
+        if self._state is _FINISHED and self._exception is None:
+            return self._result
+        return super().result(timeout)

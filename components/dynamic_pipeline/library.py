@@ -1,0 +1,134 @@
+"""`run` and `start`: the pipeline as a library. The command line is another user of the same `Run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from dynamic_pipeline.collector import Sink
+from dynamic_pipeline.events import Event, JobFailed, JobSucceeded
+from dynamic_pipeline.retry import RetryPolicy
+from dynamic_pipeline.scaling import ScalingPolicy, ThresholdScaling
+from dynamic_pipeline.signals import SignalInbox
+from dynamic_pipeline.stats import Stats
+from dynamic_pipeline.stop import Stop
+from dynamic_pipeline.summary import Summary
+from dynamic_pipeline.wiring import Run
+from dynamic_pipeline.work.callable import call_with_payload
+
+_T = TypeVar("_T")
+Result = JobSucceeded | JobFailed  # how a job ended for good
+
+
+def start(
+    fn: Callable[[_T], Any],
+    records: Iterable[_T],
+    *,
+    on_result: Callable[[Result], object] | None = None,
+    min_workers: int = 2,
+    max_workers: int = 8,
+    policy: ScalingPolicy | None = None,
+    check_interval_s: float = 1.0,
+    queue_capacity: int = 200,
+    max_retries: int = 3,
+    drain_all: bool = True,
+    drain_timeout_s: float | None = None,
+    abort_grace_s: float = 2.0,
+    sinks: Sequence[Sink] = (),
+    on_end: Callable[[], object] = lambda: None,
+) -> Run:
+    """Start calling *fn* with each of *records* on a pool of threads that sizes itself; return at once.
+
+    Args:
+        fn: called on a worker's thread; what it raises, whatever its class, is that job's failure.
+            `PermanentError` is not retried.
+        records: any iterable. It is drawn lazily on a thread of its own, at most `queue_capacity` plus
+            twice the number of workers ahead of what has been finished.
+        on_result: called with each job's end, `JobSucceeded` or `JobFailed`, in order of completion, always
+            on one and the same thread. What it raises stops the run and comes out of `Run.result`.
+        min_workers, max_workers: bounds of the default policy, the seed's thresholds of 50 and 10 jobs.
+        policy: another one, such as `FixedScaling(8)`, in place of these two.
+        check_interval_s: seconds between two decisions of the policy.
+        queue_capacity: jobs that may wait before *records* is drawn no further.
+        max_retries: tries after the first one; 3 makes 4 attempts.
+        drain_all: `Run.drain` finishes all accepted jobs; False: those that have started.
+        drain_timeout_s: seconds after which a drain becomes an abort; None: never.
+        abort_grace_s: seconds that running calls have to end after `Run.abort`.
+        sinks: hear of every event, see `Sink`.
+        on_end: called on a thread of the run when it has ended.
+
+    Installs no signal handler and no log. No thread is left behind, but for a call that does not end
+    within the grace of an abort (`Summary.is_abandoned`).
+
+    Raises:
+        ValueError: a number is out of its range.
+    """
+    if queue_capacity < 1:
+        raise ValueError(f"queue_capacity is {queue_capacity}; it must be at least 1")
+    if not check_interval_s > 0:
+        raise ValueError(f"check_interval_s is {check_interval_s}; it must be more than 0 seconds")
+    deliver = [_Deliver(on_result)] if on_result is not None else []
+    return Run(
+        call_with_payload(fn),
+        records,
+        policy=policy or ThresholdScaling(min_workers, max_workers),
+        retry=RetryPolicy(max_retries),
+        check_interval_s=check_interval_s,
+        queue_capacity=queue_capacity,
+        sinks=[*deliver, *sinks],
+        drain_all=drain_all,
+        drain_timeout_s=drain_timeout_s,
+        kill_grace_s=abort_grace_s,
+        stop=Stop(),
+        on_end=on_end,
+    ).start()
+
+
+def run(
+    fn: Callable[[_T], Any], records: Iterable[_T], *, handle_signals: bool = False, **settings: Any
+) -> Summary:
+    """The same as `start`, with the same *settings*, and wait for the end.
+
+    Args:
+        handle_signals: SIGINT, SIGTERM and SIGHUP drain, a second one aborts, a third leaves the process;
+            on the main thread only. Without it a `KeyboardInterrupt` aborts the run and goes on up.
+
+    Returns:
+        How it went; jobs that failed are counted and listed there, not raised.
+
+    Raises:
+        ValueError: a number is out of its range. Whatever *records* or *on_result* raised, when the
+        accepted jobs have been finished.
+    """
+    if not handle_signals:
+        return _raised(start(fn, records, **settings).result())
+    signals = SignalInbox()
+    signals.open()
+    try:
+        started = start(fn, records, **{**settings, "on_end": signals.wake})
+        started.obey(signals)
+        return _raised(started.result())
+    finally:
+        signals.restore()
+
+
+def _raised(summary: Summary) -> Summary:
+    if summary.error is not None:
+        raise summary.error
+    return summary
+
+
+class _Deliver:
+    """The sink behind `on_result`."""
+
+    def __init__(self, on_result: Callable[[Result], object]) -> None:
+        self._on_result = on_result
+
+    def emit(self, events: Sequence[Event], stats: Stats) -> None:  # noqa: ARG002 - a sink's signature
+        on_result = self._on_result
+        for event in events:
+            if type(event) is JobSucceeded or type(event) is JobFailed:
+                on_result(event)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,22 @@
+"""How a run went, for those who asked for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dynamic_pipeline.events import JobFailed
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The end of a run. `accepted == succeeded + failed + unfinished`, or `exit_code` is 70."""
+
+    accepted: int  # jobs made of records
+    succeeded: int
+    failed: int  # for good
+    unfinished: int  # left undone by a forced or early stop
+    retries: int  # resubmissions
+    failures: tuple[JobFailed, ...]  # the first 1000 jobs that failed
+    exit_code: int  # what the command line leaves with after such a run
+    error: BaseException | None  # what stopped the run, if nobody asked for it
+    is_abandoned: bool  # a job that would not end still runs on its thread
