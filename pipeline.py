@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Starts the pipeline from a checkout: `python pipeline.py run`. An installed one is `dynamic-pipeline run`."""
 
+import os.path
 import sys
-from pathlib import Path
 
-_ROOT = Path(__file__).resolve().parent
+_ROOT = os.path.dirname(os.path.realpath(__file__))  # noqa: PTH120 - pathlib costs as much as all of `--version`
 _SET_UP = """\
 pipeline: the {name} package is not installed for this Python ({python})
   hint: python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/python pipeline.py run
@@ -13,9 +13,9 @@ pipeline: the {name} package is not installed for this Python ({python})
 
 def main() -> None:
     """Put the two import roots on the path, take our own folder off it, and hand over."""
-    if sys.path and Path(sys.path[0] or ".").resolve() == _ROOT:
+    if sys.path and os.path.realpath(sys.path[0] or ".") == _ROOT:
         del sys.path[0]  # or a user's `import pipeline` or `import tests` would find ours
-    sys.path[:0] = [str(_ROOT / "config"), str(_ROOT / "components")]
+    sys.path[:0] = [os.path.join(_ROOT, "config"), os.path.join(_ROOT, "components")]  # noqa: PTH118 - same
     if sys.version_info < (3, 11):  # noqa: UP036 - this file runs before pip could check
         sys.exit(f"pipeline: Python 3.11 or newer is needed, this is {sys.version.split()[0]}")
     try:

@@ -7,9 +7,7 @@
 Names are imported when they are first used: a command line or a worker process pays for what it needs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # checkers know the name; importing `typing` would double the price of this package
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
@@ -54,10 +52,13 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
+    from importlib import import_module  # noqa: PLC0415 - not needed for `--version`
+
     for home, names in _HOMES.items():
         if name in names:
-            value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+            value: object = getattr(import_module(f"{__name__}.{home}"), name)
+            globals()[name] = value
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -20,7 +20,7 @@ def run(
     command: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[-- CMD ARG...]", help="A command per record, without a shell; {} is the record."
+            metavar="-- CMD ARG", help="A command per record, without a shell; {} is the record."
         ),
     ] = None,
     *,
