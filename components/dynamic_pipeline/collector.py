@@ -41,6 +41,7 @@ class Collector:
         self._sinks = list(sinks)
         self._inbox = inbox
         self.stats = Stats()
+        self.error: BaseException | None = None  # of the first sink that failed; read after the thread has ended
 
     def run(self, nap: Callable[[float], object] = sleep) -> None:
         """Handle batches until the run's last event was written."""
@@ -60,12 +61,13 @@ class Collector:
             for sink in tuple(self._sinks):
                 try:
                     sink.close()
-                except Exception as error:  # a full disk is often noticed at the close
+                except BaseException as error:  # a full disk is often noticed at the close
                     self._drop(sink, error)
         return is_end
 
     def _drop(self, sink: Sink, error: BaseException) -> None:
         self._sinks.remove(sink)
+        self.error = self.error or error
         self._inbox.put(SinkFailed(error))
-        with contextlib.suppress(Exception):  # it has been reported already
+        with contextlib.suppress(BaseException):  # it has been reported already
             sink.close()

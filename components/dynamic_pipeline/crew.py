@@ -43,6 +43,7 @@ class Crew:
         self.on_its_way = False  # a woken worker has not looked at `calls` yet
         self.limit = limit
         self.threads: set[threading.Thread] = set()
+        self.retired: list[threading.Thread] = []  # off the crew, and about to end
         self.surplus = False  # more threads than the limit
         self.closing = False  # workers leave once `calls` is empty
         self.refuses = False  # closing or broken: what is appended is taken out again
@@ -118,6 +119,8 @@ class Crew:
             if not self.surplus:
                 return False
             self.threads.discard(threading.current_thread())
+            self.retired = [thread for thread in self.retired if thread.is_alive()]
+            self.retired.append(threading.current_thread())
             self.surplus = len(self.threads) > self.limit
         self.on_its_way = False
         if self.surplus or self.calls:
@@ -138,6 +141,13 @@ class Crew:
         """Let every worker leave once `calls` is empty. Takes no lock: a garbage collection may call it."""
         self.closing = self.refuses = True
         self.wake_all()
+
+    def join(self) -> None:
+        """Wait until all workers have ended. The list is copied under the lock: one may just be starting."""
+        with self.lock:
+            threads = [*self.threads, *self.retired]
+        for thread in threads:
+            thread.join()
 
     def break_(self, why: str) -> None:
         self.broken, self.refuses = why, True
@@ -183,10 +193,11 @@ def _work(crew: Crew) -> None:  # noqa: C901, PLR0912 - the hot loop; a call per
                     crew.parked.remove(bell)
                 except ValueError:
                     bell.acquire()  # somebody has it already and is about to ring
-                    was_woken = True
             else:
                 bell.acquire()
-                was_woken = True
+            # Also if nobody rang: two submitters may both have seen our bell and left it at that, so if
+            # there is more than we can take, the call for help is ours to make.
+            was_woken = True
             continue
         if was_woken:
             was_woken = crew.on_its_way = False
@@ -216,8 +227,7 @@ def _close_all() -> None:
     for crew in crews:
         crew.close()
     for crew in crews:
-        for thread in tuple(crew.threads):
-            thread.join()
+        crew.join()
 
 
 # The hook of the stdlib's own pool: it runs before non-daemon threads are joined; `atexit` runs after.

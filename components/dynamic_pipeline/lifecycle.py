@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-OK, SOME_FAILED, USAGE, IO_FAULT, INTERNAL = 0, 1, 2, 4, 70
+OK, SOME_FAILED, USAGE, STOPPED, IO_FAULT, INTERNAL = 0, 1, 2, 3, 4, 70
 READER_GONE = 141  # what a process killed by SIGPIPE leaves with
 
 
@@ -87,7 +87,7 @@ class Ending:
 
 
 def exit_code(end: Ending) -> int:
-    """The exit code of a run that ended so; priority 70 > 141, 4 > 128+n > 1 > 0.
+    """The exit code of a run that ended so; priority 70 > 141, 4 > 128+n > 3 > 1 > 0.
 
     0 implies that every record and every accepted job succeeded.
     """
@@ -100,6 +100,6 @@ def exit_code(end: Ending) -> int:
     work_left = end.unfinished > 0 or not end.is_source_complete
     if end.signal is not None and (work_left or end.is_forced):
         return 128 + end.signal
-    if end.failed:
-        return SOME_FAILED
-    return INTERNAL if work_left else OK
+    if work_left:
+        return STOPPED  # by the library's `drain` or `abort`: nobody sent a signal
+    return SOME_FAILED if end.failed else OK

@@ -100,7 +100,10 @@ class Run:
         return self._orchestrator.load()
 
     def drain(self, reason: str = "asked to", *, signal: int | None = None) -> None:
-        """Draw no more records and finish what was accepted; returns at once, and again changes nothing."""
+        """Draw no more records and finish what was accepted; returns at once, and again changes nothing.
+
+        An iterator that is just being asked for its next record is waited for: that record is run too.
+        """
         self._inbox.put(Drain(reason, signal))
 
     def abort(self, reason: str = "asked to", *, signal: int | None = None) -> None:
@@ -168,7 +171,8 @@ class Run:
     def _summary(self) -> Summary:
         stats: Stats = self._collector.stats
         orchestrator = self._orchestrator
-        error = self._crash or orchestrator.error
+        # The collector's own word counts too: the last batch is written when nobody reads the inbox any more.
+        error = self._crash or orchestrator.error or self._collector.error
         io_fault = isinstance(error, OSError | OutputError)
         ending = Ending(
             accepted=self._producer.accepted,

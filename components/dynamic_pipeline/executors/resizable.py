@@ -92,8 +92,7 @@ class ResizableThreadPoolExecutor(Executor):
                 future.cancel()
         self._crew.close()
         if wait:
-            for thread in tuple(self._threads):
-                thread.join()
+            self._crew.join()
 
     @property
     def _threads(self) -> set[threading.Thread]:

@@ -51,7 +51,7 @@ class CommandWork:
         self._words = words
         self._kill_grace_s = kill_grace_s
         self._env = {**os.environ, "PIPELINE_RUN_ID": run_id}
-        self._folder = tempfile.mkdtemp(prefix="dynamic-pipeline-")
+        self._folder = tempfile.mkdtemp(prefix=f"dynamic-pipeline-{os.getpid()}-")
         self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
         self._is_aborted = False
         self._pids: set[int] = set()  # of unreaped leaders; for the last resort only

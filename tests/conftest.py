@@ -1,0 +1,45 @@
+"""What holds for every test: it leaves no thread behind, and no setting of the caller's shell reaches it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+
+_GRACE_S = 5.0  # for threads that have been told to end; only a leak ever uses it up
+_MARKS = ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "NO_COLOR")
+_OFTEN_S = 1e-6
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller's `PIPELINE_…` settings and colour switches are not there."""
+    for name in tuple(os.environ):
+        if name.startswith("PIPELINE_") or name in _MARKS:
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def no_leaked_thread(own_environment: None) -> Iterator[None]:
+    """A test that leaves a thread behind fails."""
+    before = set(threading.enumerate())
+    yield
+    deadline_s = monotonic() + _GRACE_S
+    for thread in set(threading.enumerate()) - before:
+        thread.join(max(0.0, deadline_s - monotonic()))
+    left = sorted(thread.name for thread in set(threading.enumerate()) - before)
+    if left:
+        pytest.fail(f"threads left behind: {', '.join(left)}")
+
+
+@pytest.fixture
+def switch_often() -> Iterator[None]:
+    """Threads take turns after every few instructions: races that need hours elsewhere show in seconds."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(_OFTEN_S)
+    yield
+    sys.setswitchinterval(before_s)

@@ -1,0 +1,232 @@
+"""The races whose stories are told in `crew.py`: parking and waking, resizing, closing."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from typing import Any
+
+import pytest
+from dynamic_pipeline import ResizableThreadPoolExecutor
+
+from tests.doubles import PATIENCE_S, Gate, Spawned, race, wait_until, worker_threads
+
+pytestmark = pytest.mark.usefixtures("switch_often")
+ROUNDS = [4000, pytest.param(60_000, marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
+PREFIX = "raced"
+_MEETING_S = 5.0  # two calls that run side by side meet within it
+
+
+@pytest.fixture
+def executor() -> Iterator[ResizableThreadPoolExecutor]:
+    """With the limit 2."""
+    with ResizableThreadPoolExecutor(2, PREFIX) as made:
+        yield made
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_no_call_is_forgotten_by_workers_that_park(
+    executor: ResizableThreadPoolExecutor, rounds: int
+) -> None:
+    """One call at a time: each finds the workers parked, about to park, or just awake."""
+    for number in range(rounds):
+        assert executor.submit(int, number).result(PATIENCE_S) == number
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_calls_of_many_submitters_all_run(executor: ResizableThreadPoolExecutor, rounds: int) -> None:
+    """Four threads submit and wait, in bursts of different sizes."""
+    executor.resize(3)
+
+    def submit(seed: int) -> int:
+        luck = random.Random(seed)
+        total = 0
+        while total < rounds // 2:
+            futures = [executor.submit(int, number) for number in range(luck.choice((1, 1, 2, 7)))]
+            assert [future.result(PATIENCE_S) for future in futures] == list(range(len(futures)))
+            total += len(futures)
+        return total
+
+    for submitter in [Spawned(lambda seed=seed: submit(seed)) for seed in range(4)]:  # type: ignore[misc]
+        assert submitter.result() >= rounds // 2
+
+
+class _Meeting:
+    """An executor with room for two, one worker about to park, and calls that wait for each other."""
+
+    def __init__(self) -> None:
+        self.executor = ResizableThreadPoolExecutor(2, PREFIX)
+        self.meet = threading.Barrier(2)
+
+    def submit(self) -> Any:
+        return self.executor.submit(self.meet.wait, _MEETING_S)
+
+
+def test_two_calls_run_side_by_side_whoever_submitted_them() -> None:
+    """With room for both neither waits for the end of the other, whatever the workers were just doing."""
+
+    def submit(meeting: _Meeting) -> None:
+        meeting.submit().result(PATIENCE_S)
+
+    def submit_and_close(meeting: _Meeting) -> None:
+        meeting.submit().result(PATIENCE_S)
+        meeting.executor.shutdown(wait=True)
+
+    def make() -> _Meeting:
+        meeting = _Meeting()
+        meeting.executor.submit(int)
+        return meeting
+
+    race(200, make, submit, submit_and_close)
+
+
+class _HookedParking(list[Any]):
+    """Lets two submitters look at a parked worker, then lets the worker take itself off, then them go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_on = True
+        self.is_parked = threading.Event()
+        self._about_to_wake = threading.Semaphore(0)
+        self._has_left = threading.Event()
+
+    def append(self, bell: Any) -> None:
+        super().append(bell)
+        if self.is_on:
+            self.is_parked.set()
+            for _ in range(2):
+                self._about_to_wake.acquire(timeout=PATIENCE_S)
+
+    def remove(self, bell: Any) -> None:
+        super().remove(bell)
+        self.is_on = False
+        self._has_left.set()
+
+    def pop(self, *index: Any) -> Any:
+        if self.is_on:
+            self._about_to_wake.release()
+            self._has_left.wait(PATIENCE_S)
+        return super().pop(*index)
+
+
+def test_a_worker_that_took_itself_off_helps_both_who_relied_on_it() -> None:
+    """Two submitters see it parked, it finds their calls by itself: the second call gets a thread as well.
+
+    1. The worker parks. 2. A and B append their calls and see a parked worker. 3. It sees the calls and
+    unparks itself. 4. A and B find nobody to wake. 5. It takes one call; the other must not wait for its end.
+    """
+    with ResizableThreadPoolExecutor(2, PREFIX) as executor:
+        executor._crew.parked = hooked = _HookedParking()
+        executor.submit(int).result(PATIENCE_S)
+        assert hooked.is_parked.wait(PATIENCE_S)
+        meet = threading.Barrier(2)
+        submitters = [
+            Spawned(lambda: executor.submit(meet.wait, _MEETING_S).result(PATIENCE_S)) for _ in range(2)
+        ]
+        assert sorted(submitter.result() for submitter in submitters) == [0, 1]
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_calls_survive_a_limit_that_jumps(executor: ResizableThreadPoolExecutor, rounds: int) -> None:
+    """Two threads submit, two resize to anything from 1 to 6: every call runs, once."""
+    count = rounds * 2
+    ran: list[int] = []  # append is atomic
+    is_over = threading.Event()
+
+    def resize(seed: int) -> None:
+        luck = random.Random(seed)
+        while not is_over.is_set():
+            executor.resize(luck.randint(1, 6))
+
+    def submit(first: int) -> list[Future[None]]:
+        return [executor.submit(ran.append, number) for number in range(first, first + count)]
+
+    resizers = [Spawned(lambda seed=seed: resize(seed)) for seed in range(2)]  # type: ignore[misc]
+    submitters = [Spawned(lambda first=first: submit(first)) for first in (0, count)]  # type: ignore[misc]
+    for submitter in submitters:
+        assert not wait(submitter.result(), PATIENCE_S * 3).not_done
+    is_over.set()
+    for resizer in resizers:
+        resizer.result()
+    assert sorted(ran) == list(range(2 * count))
+    executor.resize(2)
+    wait_until(lambda: len(worker_threads(PREFIX)) <= 2)
+
+
+@pytest.mark.parametrize(
+    "rounds", [150, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
+)
+def test_no_more_than_the_last_limit_run_and_all_of_it_is_used(
+    executor: ResizableThreadPoolExecutor, rounds: int
+) -> None:
+    """After each jump, up or down, exactly the limit of calls comes in; nobody was forgotten while asleep."""
+    luck = random.Random(1)
+    for _ in range(rounds):
+        limit = luck.randint(1, 5)
+        executor.resize(limit)
+        gate = Gate()
+        futures = [executor.submit(gate) for _ in range(limit + 1)]
+        gate.wait_arrivals(limit)
+        gate.open()
+        assert not wait(futures, PATIENCE_S).not_done
+        assert gate.most_inside <= limit
+
+
+@pytest.mark.parametrize(
+    "rounds", [300, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
+)
+def test_a_call_submitted_during_a_shutdown_is_refused_or_ends(rounds: int) -> None:
+    """No call is taken in and then forgotten; with `cancel_futures` it may end cancelled."""
+
+    def submit(pool: ResizableThreadPoolExecutor) -> list[Future[int]]:
+        taken = []
+        try:
+            for number in range(20):
+                taken.append(pool.submit(int, number))  # noqa: PERF401 - the ones before the refusal count
+        except RuntimeError:
+            pass
+        return taken
+
+    for cancel in (False, True):
+
+        def shut_down(pool: ResizableThreadPoolExecutor, cancel: bool = cancel) -> None:
+            pool.shutdown(wait=True, cancel_futures=cancel)
+
+        for _, (taken, _) in race(
+            rounds // 2, lambda: ResizableThreadPoolExecutor(2, PREFIX), submit, shut_down
+        ):
+            assert not wait(taken, PATIENCE_S).not_done
+            assert cancel or not any(future.cancelled() for future in taken)
+
+
+@pytest.mark.parametrize(
+    "rounds", [300, pytest.param(10_000, marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
+)
+def test_a_call_is_cancelled_or_run_while_workers_take_calls(rounds: int) -> None:
+    """`cancel` races with the worker that takes the call: its word is kept."""
+    ran: set[int] = set()
+    with ResizableThreadPoolExecutor(1, PREFIX) as pool:
+        for number in range(rounds * 3):
+            future = pool.submit(ran.add, number)
+            if future.cancel():
+                assert future.cancelled()
+            else:
+                future.result(PATIENCE_S)
+                assert number in ran
+        cancelled = pool.submit(len, ran).result(PATIENCE_S)
+    assert cancelled <= rounds * 3
+
+
+def test_a_forgotten_executor_lets_its_workers_go_whatever_they_do() -> None:
+    """The last reference goes while workers are about to park: none of them sleeps on."""
+    for number in range(200):
+        executor = ResizableThreadPoolExecutor(2, PREFIX)
+        futures = [executor.submit(int), executor.submit(int)]
+        if number % 2:
+            wait(futures, PATIENCE_S)
+        del executor, futures
+    for thread in worker_threads(PREFIX):
+        thread.join(PATIENCE_S)
+    assert worker_threads(PREFIX) == []

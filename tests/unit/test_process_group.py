@@ -1,0 +1,222 @@
+"""One child process in a session of its own: started, waited for, ended with all that it started."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from dynamic_pipeline.process_group import ProcessGroup
+
+from tests.doubles import Spawned, wait_until
+
+Start = Callable[..., ProcessGroup]
+
+
+@pytest.fixture(params=["kernel", "polling"])
+def way_to_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the kernel's wake-up where there is one, and without it as on macOS."""
+    if request.param == "polling":
+        monkeypatch.delattr(os, "pidfd_open", raising=False)
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a shell script; whatever is left of it at the end is killed and reaped."""
+    groups: list[ProcessGroup] = []
+    null = os.open(os.devnull, os.O_WRONLY)
+
+    def start(script: str, *args: str | Path, stdout: int = null) -> ProcessGroup:
+        argv = [os.fsencode(word) for word in ("/bin/sh", "-c", script, "sh", *args)]
+        groups.append(ProcessGroup(argv, os.environ, stdout, null))
+        return groups[-1]
+
+    yield start
+    for group in groups:
+        if group._child.returncode is None:  # not reaped: the number is still its own
+            group.send(signal.SIGKILL)
+            group.reap()
+    os.close(null)
+
+
+@pytest.fixture
+def wake() -> Iterator[tuple[int, int]]:
+    """A pipe whose reading end wakes a wait."""
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+class Alive:
+    """A FIFO that every process of a script holds open: its end of file says that all of them have gone."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "alive"
+        os.mkfifo(self.path)
+
+    def wait_ready(self) -> None:
+        """Block until the script has written a line to its descriptor 9."""
+        self._file = self.path.open("rb", buffering=0)
+        assert b"ready\n" == self._file.readline()
+
+    def wait_gone(self) -> None:
+        with self._file:
+            assert b"" == self._file.read()
+
+
+@pytest.fixture
+def alive(tmp_path: Path) -> Alive:
+    return Alive(tmp_path)
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -KILL $$", -9)])
+@pytest.mark.usefixtures("way_to_wait")
+def test_a_leader_is_waited_for_then_reaped(
+    start: Start, wake: tuple[int, int], script: str, code: int
+) -> None:
+    """Its exit code, or minus the signal; until it is reaped its number is nobody else's."""
+    group = start(script)
+
+    assert group.wait(wake[0])
+    assert group.has_exited()
+    os.kill(group.pid, 0)  # there is still such a process
+    assert code == group.reap()
+    with pytest.raises(ProcessLookupError):
+        os.kill(group.pid, 0)
+
+
+@pytest.mark.usefixtures("way_to_wait")
+def test_a_wait_ends_when_it_is_woken(start: Start, wake: tuple[int, int]) -> None:
+    """A readable descriptor ends the wait; the command goes on."""
+    group = start("exec sleep 60")
+    waiting = Spawned(lambda: group.wait(wake[0]))
+    os.write(wake[1], b"x")
+
+    assert not waiting.result()
+    assert not group.has_exited()
+
+
+@pytest.mark.usefixtures("way_to_wait")
+def test_a_wait_ends_when_its_time_is_up(start: Start, wake: tuple[int, int]) -> None:
+    """Without waking anybody."""
+    group = start("exec sleep 60")
+
+    assert not group.wait(wake[0], 0.03)
+    assert not group.has_exited()
+
+
+@pytest.mark.usefixtures("way_to_wait")
+def test_a_leader_that_has_ended_counts_even_when_the_wait_is_woken(
+    start: Start, wake: tuple[int, int]
+) -> None:
+    """What is done is done: it is not taken for interrupted."""
+    group = start("exit 0")
+    assert group.wait(wake[0])
+    os.write(wake[1], b"x")
+
+    assert group.wait(wake[0])
+
+
+def test_a_child_lives_in_a_session_of_its_own(start: Start) -> None:
+    """The terminal's Ctrl+C, a signal to our process group, does not reach it."""
+    group = start("exec sleep 60")
+
+    assert group.pid == os.getsid(group.pid) == os.getpgid(group.pid)
+    assert group.pid != os.getsid(0)
+
+
+def test_a_child_has_no_standard_input_and_none_of_our_files(start: Start, tmp_path: Path) -> None:
+    """It reads an end of file, and sees 0, 1 and 2 only."""
+    fd = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
+    ours = os.open(os.devnull, os.O_RDONLY)
+    os.set_inheritable(ours, True)
+    group = start("cat; cd /dev/fd && echo *", stdout=fd)
+    group.reap()
+
+    assert set(os.pread(fd, 99, 0).split()) <= {
+        b"0",
+        b"1",
+        b"2",
+        b"3",
+    }  # 3: the shell's own look at the folder
+    os.close(fd)
+    os.close(ours)
+
+
+IGNORES_TERM = "trap '' TERM; exec 9>\"$1\"; sleep 60 & echo ready >&9; wait"
+
+
+def test_the_end_takes_what_ignores_a_polite_request(start: Start, alive: Alive) -> None:
+    """After the grace leader and children are killed; KILL is what ended the leader."""
+    group = start(IGNORES_TERM, alive.path)
+    alive.wait_ready()
+    group.end(0.05)
+
+    assert -signal.SIGKILL == group.reap()
+    alive.wait_gone()
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="without /proc the whole grace is waited for"
+)
+def test_the_end_comes_as_soon_as_all_have_left(start: Start, alive: Alive) -> None:
+    """Who obeys TERM is not made to wait for the grace, here more than the test's patience."""
+    group = start('exec 9>"$1"; sleep 60 & echo ready >&9; wait', alive.path)
+    alive.wait_ready()
+    group.end(1000.0)
+
+    assert -signal.SIGTERM == group.reap()
+    alive.wait_gone()
+
+
+def test_a_leader_may_clean_up_within_the_grace(start: Start, alive: Alive, tmp_path: Path) -> None:
+    """TERM can be handled: what the handler writes and the code it leaves with stand."""
+    script = (
+        'trap \'echo tidy >"$2"; exit 7\' TERM; exec 9>"$1"; echo ready >&9; while :; do sleep 0.01; done'
+    )
+    group = start(script, alive.path, tmp_path / "tidy")
+    alive.wait_ready()
+    group.end(60.0)
+
+    assert 7 == group.reap()
+    assert "tidy\n" == (tmp_path / "tidy").read_text()
+
+
+def test_children_of_a_leader_that_has_left_are_ended_too(start: Start, alive: Alive) -> None:
+    """The signal goes to the group, which outlives its leader."""
+    group = start("(trap '' TERM; exec 9>\"$1\"; echo ready >&9; exec sleep 60) & exit 0", alive.path)
+    alive.wait_ready()
+    wait_until(group.has_exited)
+    group.end(0.05)
+
+    assert 0 == group.reap()
+    alive.wait_gone()
+
+
+def test_a_signal_to_a_group_that_has_gone_is_no_error(start: Start) -> None:
+    """The command was faster."""
+    group = start("exit 0")
+    group.reap()
+    group.send(signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("way_to_wait")
+def test_a_wait_leaves_no_descriptor_open(start: Start, wake: tuple[int, int]) -> None:
+    """A million commands are waited for with the same few descriptors."""
+    before = len(list(Path("/dev/fd").iterdir()))
+    for _ in range(3):
+        group = start("exit 0")
+        group.wait(wake[0])
+        group.reap()
+
+    assert before == len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"), [([b"/nowhere/x"], FileNotFoundError), ([b"/bin/sh", b"a\0b"], ValueError)]
+)
+def test_what_cannot_be_started_raises(argv: list[bytes], error: type[Exception]) -> None:
+    """The caller hears why, and there is nothing to reap."""
+    with pytest.raises(error):
+        ProcessGroup(argv, os.environ, 1, 2)

@@ -1,0 +1,77 @@
+"""The output of one command: in a file while it runs, in memory afterwards if it is small."""
+
+import os
+from pathlib import Path
+
+import pytest
+from dynamic_pipeline.spool import Spool
+
+IN_MEMORY = 16 * 1024
+
+
+def filled(path: Path, content: bytes) -> Spool:
+    spool = Spool(str(path))
+    os.write(spool.fileno(), content)
+    spool.seal()
+    return spool
+
+
+@pytest.mark.parametrize(
+    ("size", "is_kept"), [(0, False), (1, False), (IN_MEMORY, False), (IN_MEMORY + 1, True), (3 << 20, True)]
+)
+def test_only_large_output_stays_in_its_file(tmp_path: Path, size: int, is_kept: bool) -> None:
+    """Up to 16 KiB come into memory and the file goes; more stays where it is; either way all of it is there."""
+    content = os.urandom(size)
+    spool = filled(tmp_path / "out", content)
+
+    assert is_kept == (tmp_path / "out").exists()
+    assert content == b"".join(spool.chunks())
+
+
+def test_large_output_is_read_in_pieces(tmp_path: Path) -> None:
+    """No piece is larger than a mebibyte, however much was written."""
+    spool = filled(tmp_path / "out", b"x" * (3 << 20))
+
+    assert max(len(chunk) for chunk in spool.chunks()) <= 1 << 20
+
+
+@pytest.mark.parametrize("size", [5, IN_MEMORY + 1])
+def test_discard_leaves_nothing_behind(tmp_path: Path, size: int) -> None:
+    """File and bytes are gone; once more changes nothing."""
+    spool = filled(tmp_path / "out", b"x" * size)
+    spool.discard()
+    spool.discard()
+
+    assert [] == list(tmp_path.iterdir())
+    assert b"" == b"".join(spool.chunks())
+
+
+def test_a_file_that_somebody_removed_is_no_error(tmp_path: Path) -> None:
+    """A cleaner of temporary folders may have been faster."""
+    spool = filled(tmp_path / "out", b"x" * (IN_MEMORY + 1))
+    (tmp_path / "out").unlink()
+    spool.discard()
+
+    assert b"" == b"".join(spool.chunks())
+
+
+def test_sealed_it_holds_no_open_file(tmp_path: Path) -> None:
+    """However many outputs wait to be shown, descriptors do not run out."""
+    spool = Spool(str(tmp_path / "out"))
+    fd = spool.fileno()
+    os.write(fd, b"x" * (IN_MEMORY + 1))
+    spool.seal()
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+
+
+def test_it_is_private_new_and_not_inherited(tmp_path: Path) -> None:
+    """Only its owner may read it, a file that is there already is never overwritten, no child gets it by chance."""
+    spool = Spool(str(tmp_path / "out"))
+
+    assert 0o600 == (tmp_path / "out").stat().st_mode & 0o777
+    assert not os.get_inheritable(spool.fileno())
+    with pytest.raises(FileExistsError):
+        Spool(str(tmp_path / "out"))
+    spool.seal()
