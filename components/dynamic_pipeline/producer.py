@@ -46,7 +46,7 @@ class Producer:
         # and offering, or the record in hand would neither run nor be counted.
         if self._stop.is_set:
             return False
-        is_paced = hasattr(self._source, "rate_per_s")
+        is_paced = getattr(self._source, "rate_per_s", None) is not None
         offer, stop, new = self._backlog.offer, self._stop, tuple.__new__  # see attempts.py
         for payload in self._source:
             self.accepted = number = self.accepted + 1
@@ -58,9 +58,12 @@ class Producer:
         return True
 
     def _report_rate(self) -> None:
+        rate_per_s: float | None = self._source.rate_per_s  # type: ignore[attr-defined]  # looked for in `_draw`
+        if rate_per_s is None:
+            return
         if not self._is_stalled and self._backlog.is_full:
             self._is_stalled = True
-            self._inbox.put(RateMissed(self._source.rate_per_s))  # type: ignore[attr-defined]  # looked for in `_draw`
+            self._inbox.put(RateMissed(rate_per_s))
         elif self._is_stalled and len(self._backlog) <= (self._backlog.capacity or 0) // 4:
             self._is_stalled = False
-            self._inbox.put(RateKept(self._source.rate_per_s))  # type: ignore[attr-defined]  # same
+            self._inbox.put(RateKept(rate_per_s))

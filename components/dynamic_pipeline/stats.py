@@ -43,7 +43,8 @@ class Stats:
         self._busy_s += busy_s
         if not self._recent or now_s - self._recent[-1][0] >= _RATE_WINDOW_S / 20:
             self._recent.append((now_s, self.finished))
-            while now_s - self._recent[0][0] > _RATE_WINDOW_S:
+            # One sample from before the window stays: what ended together after a long silence counts too.
+            while len(self._recent) > 1 and now_s - self._recent[1][0] >= _RATE_WINDOW_S:
                 self._recent.popleft()
 
     @property

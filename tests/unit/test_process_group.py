@@ -61,13 +61,17 @@ class Alive:
         assert b"ready\n" == self._file.readline()
 
     def wait_gone(self) -> None:
-        with self._file:
-            assert b"" == self._file.read()
+        assert b"" == self._file.read()
+
+    def close(self) -> None:
+        self._file.close()
 
 
 @pytest.fixture
-def alive(tmp_path: Path) -> Alive:
-    return Alive(tmp_path)
+def alive(tmp_path: Path) -> Iterator[Alive]:
+    made = Alive(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -KILL $$", -9)])

@@ -77,7 +77,7 @@ def test_the_rate_changes_with_the_phase() -> None:
         return {round(after - before, 6) for before, after in itertools.pairwise(within)}
 
     assert ({0.02}, {0.6}, {0.02}) == (gaps(0, 30), gaps(30, 60), gaps(60, 61))
-    assert 60.98 <= times[-1] < 61
+    assert 60.98 <= times[-1] <= 61
 
 
 def test_a_job_that_waits_for_the_slow_phase_comes_when_the_fast_one_begins() -> None:

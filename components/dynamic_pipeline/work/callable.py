@@ -60,7 +60,7 @@ def resolve(name: str) -> Callable[[str], Any]:
     where = f"module {module_name} ({getattr(found, '__file__', None) or 'built in'})"
     for part in path.split("."):
         if not hasattr(found, part):
-            near = difflib.get_close_matches(part, [n for n in vars(found) if not n.startswith("_")], 1)
+            near = difflib.get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], 1)
             raise UsageError(
                 f"--call {name}: {where} has no {part}", hint=f"did you mean {near[0]}?" if near else ""
             )

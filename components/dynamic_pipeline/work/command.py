@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -69,13 +70,18 @@ class CommandWork:
             raise CommandFailedForGood(f"bad record: {record.problem}")
         argv = [word.replace(PLACEHOLDER, record.raw) for word in self._words]
         stem = os.path.join(self._folder, f"{attempt.job.id}.{attempt.number}")  # noqa: PTH118 - per job
-        output = CommandOutput(Spool(stem + ".out"), Spool(stem + ".err"))
+        stdout = Spool(stem + ".out")
+        try:
+            stderr = Spool(stem + ".err")
+        except BaseException:
+            _drop(stdout)
+            raise
+        output = CommandOutput(stdout, stderr)
         try:
             code = self._run(argv, attempt, output)
         except BaseException:
             for spool in output:
-                spool.seal()
-                spool.discard()
+                _drop(spool)
             raise
         for spool in output:
             spool.seal()
@@ -130,6 +136,11 @@ class CommandWork:
             os.close(fd)
 
 
+def _drop(spool: Spool) -> None:
+    spool.seal()
+    spool.discard()
+
+
 def _describe_code(code: int) -> str:
     if code >= 0:
         why = _NO_RETRY.get(code)
@@ -146,13 +157,13 @@ def _start_failure(argv: list[bytes], error: OSError | ValueError) -> CommandFai
     match error:
         case ValueError():
             return CommandFailedForGood("bad record: an argument holds a NUL byte")
-        case FileNotFoundError():
+        case FileNotFoundError() | NotADirectoryError() | OSError(errno=errno.ENAMETOOLONG | errno.ELOOP):
             return CommandFailedForGood(f"exit 127 (not found): {name}")
         case PermissionError():
             return CommandFailedForGood(f"exit 126 (not executable): {name}")
-        case OSError(errno=7):  # E2BIG
+        case OSError(errno=errno.E2BIG):
             return CommandFailedForGood("the arguments are too long for this system")
-        case OSError(errno=8):  # ENOEXEC
+        case OSError(errno=errno.ENOEXEC):
             return CommandFailedForGood(f"exit 126 (not a program): {name}")
         case _:  # out of processes or memory: another try may help
             return CommandFailed(f"cannot start {name}: {error.strerror}")
