@@ -83,6 +83,15 @@ def suite(session: nox.Session) -> None:
 
 
 @nox.session
+def setup(session: nox.Session) -> None:
+    """The README's set-up commands in clean clones with an empty home, on each Python that is found."""
+    session.install("-e", ".[test]")
+    session.run(
+        "pytest", "-q", "-m", "soak", "--timeout", "900", "tests/acceptance/test_setup.py", *session.posargs
+    )
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Ratios, measured side by side; `../shared/bench` must lie beside the project. Takes minutes."""
     session.install("-e", ".[test]")

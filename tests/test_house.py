@@ -19,7 +19,9 @@ FLOORS = [
     line.split()
     for line in re.search(r"```floors\n(.*?)```", MAP, re.DOTALL)[1].replace("·", " ").splitlines()  # type: ignore[index]
 ]
-ALONE = {"rooms"}  # rooms never import each other; elsewhere a floor has several lines where it needs an order
+ALONE = {
+    "rooms"
+}  # rooms never import each other; elsewhere a floor has several lines where it needs an order
 DOORS = {
     "typer": ["cli"],
     "loguru": ["sinks/log.py"],
@@ -76,7 +78,9 @@ def test_a_file_imports_only_from_floors_above_its_own(path: Path) -> None:
         if parts[0] != "dynamic_pipeline" or len(parts) < 2:
             continue
         other = parts[1]
-        if other in (own, "__version__") or not ((ENGINE / other).is_dir() or (ENGINE / f"{other}.py").exists()):
+        if other in (own, "__version__") or not (
+            (ENGINE / other).is_dir() or (ENGINE / f"{other}.py").exists()
+        ):
             continue
         assert floor_of(other) < floor_of(own), f"{own} imports {other}, which is not above it"
 
@@ -148,4 +152,6 @@ def test_the_map_names_every_thread_and_state() -> None:
 
     table = MAP[MAP.index("## Threads") : MAP.index("## A job's life")]
     assert {name for name in threads if f"| {name}" not in table} == set()
-    assert {state.value for state in JobState if state.value not in MAP[MAP.index("## A job's life") :]} == set()
+    assert {
+        state.value for state in JobState if state.value not in MAP[MAP.index("## A job's life") :]
+    } == set()

@@ -41,7 +41,9 @@ class Collector:
         self._sinks = list(sinks)
         self._inbox = inbox
         self.stats = Stats()
-        self.error: BaseException | None = None  # of the first sink that failed; read after the thread has ended
+        self.error: BaseException | None = (
+            None  # of the first sink that failed; read after the thread has ended
+        )
 
     def run(self, nap: Callable[[float], object] = sleep) -> None:
         """Handle batches until the run's last event was written."""

@@ -52,11 +52,8 @@ class Orchestrator:
         abort_patience_s: float = 2.5,  # a job that still runs then is given up
         now: Callable[[], float] = monotonic,
     ) -> None:
-        self._work = work
-        self._executor = executor
-        self._backlog = backlog
-        self._inbox = inbox
-        self._events = events
+        self._work, self._executor = work, executor
+        self._backlog, self._inbox, self._events = backlog, inbox, events
         self._stop = stop  # no more records are drawn; set here only
         self._retry = retry
         self._drain_all = drain_all
@@ -88,7 +85,7 @@ class Orchestrator:
             self._events.wait_room()
             backlog.is_wanted = self._room() > 0
             messages = self._inbox.take_wait(
-                self._next_wake_s(), or_ready=lambda: backlog.is_wanted and len(backlog) > 0
+                self._next_wake_s(), or_ready=lambda: backlog.is_wanted and backlog
             )
 
     def step(self, messages: list[Message]) -> bool:
@@ -120,8 +117,6 @@ class Orchestrator:
             self._news.clear()
         return is_done
 
-    # ── settle ──────────────────────────────────────────────────────────────────────────────────
-
     def _settle_failed(self, attempt: Attempt, outcome: Failed) -> None:
         if outcome.is_interrupted:
             self._news.append(ev.JobUnfinished(attempt.job, outcome))
@@ -135,8 +130,6 @@ class Orchestrator:
             again = Attempt(attempt.job, attempt.number + 1)
             self._retries.push(self._now() + decision.delay_s, again)
             self._news.append(ev.JobRetrying(attempt, outcome, self._retry.max_retries))
-
-    # ── dispatch ────────────────────────────────────────────────────────────────────────────────
 
     def _may_start(self) -> bool:
         phase = self._shutdown.phase
@@ -154,33 +147,28 @@ class Orchestrator:
                 self._news.append(ev.JobUnfinished(job))
             return
         if self._retries:
-            now = self._now()
-            while self._retries.next_due_s() <= now and len(self._in_flight) < self._window:
-                self._submit(self._retries.pop())
+            now, free = self._now(), self._window - len(self._in_flight)
+            due: list[Attempt] = []
+            while len(due) < free and self._retries.next_due_s() <= now:
+                due.append(self._retries.pop())
+            self._start(due)
         room = self._room()
         if room > 0:
-            # `_submit`, written out: this loop is the hot path of the orchestrator.
-            submit, work, in_flight, put = self._executor.submit, self._work, self._in_flight, self._inbox.put
-            for job in self._backlog.take_nowait(room):
-                attempt = _new(Attempt, (job, 1))
-                future = submit(run_attempt, work, attempt)
-                in_flight[future] = attempt
-                future.add_done_callback(put)
+            self._start([_new(Attempt, (job, 1)) for job in self._backlog.take_nowait(room)])
 
-    def _submit(self, attempt: Attempt) -> None:
-        future = self._executor.submit(run_attempt, self._work, attempt)
-        self._in_flight[future] = attempt
-        future.add_done_callback(self._inbox.put)
-
-    # ── messages and time ───────────────────────────────────────────────────────────────────────
+    def _start(self, attempts: list[Attempt]) -> None:
+        submit, work, in_flight, put = self._executor.submit, self._work, self._in_flight, self._inbox.put
+        for attempt in attempts:
+            future = submit(run_attempt, work, attempt)
+            in_flight[future] = attempt
+            future.add_done_callback(put)
 
     def _handle(self, message: Message) -> None:  # noqa: C901 - one case per message
+        tell = self._news.append
         match message:
             case msg.Resize(decision, load):
                 if decision.limit != self.limit:
-                    self._news.append(
-                        ev.LimitChanged(self.limit, decision.limit, load.backlog, decision.reason)
-                    )
+                    tell(ev.LimitChanged(self.limit, decision.limit, load.backlog, decision.reason))
                     self.limit = decision.limit
                     self._window = decision.limit + min(decision.limit, _MOST_AHEAD)
                     self._executor.resize(decision.limit)
@@ -189,11 +177,9 @@ class Orchestrator:
                 self.is_source_complete = is_complete
                 self.error = self.error or error
             case msg.RateMissed(target_per_s):
-                self._news.append(
-                    ev.SourceStalled(target_per_s, len(self._backlog), self._backlog.capacity or 0)
-                )
+                tell(ev.SourceStalled(target_per_s, len(self._backlog), self._backlog.capacity or 0))
             case msg.RateKept(target_per_s):
-                self._news.append(ev.SourceResumed(target_per_s))
+                tell(ev.SourceResumed(target_per_s))
             case msg.Drain(reason, signal):
                 self._begin_drain(reason, signal)
             case msg.Abort(reason, signal):
@@ -226,9 +212,7 @@ class Orchestrator:
         self._stop.set()
         self._news.append(ev.AbortStarted(reason, self.load().backlog))
         self._give_up_waiting()
-        abort_work = getattr(self._work, "abort", None)
-        if abort_work is not None:
-            abort_work()
+        getattr(self._work, "abort", lambda: None)()
 
     def _give_up_waiting(self) -> None:
         """Leave undone what has not begun: waiting retries, and calls that wait inside the executor."""

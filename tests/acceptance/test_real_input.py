@@ -31,7 +31,10 @@ def test_each_failed_record_is_listed(run: Starter) -> None:
     assert program.process.returncode == 1
     end = program.stderr.splitlines()[-4:]
     assert end[0] == "FAILED"
-    assert sorted(end[1:3]) == ["  job 1  -:1  a  exit 1 after 4 tries", "  job 2  -:2  b  exit 1 after 4 tries"]
+    assert sorted(end[1:3]) == [
+        "  job 1  -:1  a  exit 1 after 4 tries",
+        "  job 2  -:2  b  exit 1 after 4 tries",
+    ]
     assert end[3] == "2 failed, 0 ok, 0 not run — exit 1"
 
 
@@ -75,7 +78,19 @@ def test_a_record_cannot_forge_a_line(run: Starter) -> None:
 def test_output_is_whole_per_job_and_kept_apart(run: Starter) -> None:
     """Jobs that write at the same time do not interleave; stderr stays on stderr."""
     script = "for i in 1 2 3; do echo out$1; echo err$1 >&2; done"
-    program = run("run", "-i", "-", "-j", "8", "--", "sh", "-c", script, "sh", stdin="".join(f"{n}\n" for n in range(40)))
+    program = run(
+        "run",
+        "-i",
+        "-",
+        "-j",
+        "8",
+        "--",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        stdin="".join(f"{n}\n" for n in range(40)),
+    )
 
     assert program.process.returncode == 0
     out = program.stdout.splitlines()
@@ -94,7 +109,7 @@ def test_large_output_is_exact(run: Starter) -> None:
     assert program.process.returncode == 0
     assert (program.folder / "stdout").read_bytes() == b"\xff" * 10_000_000
     pid = program.process.pid
-    assert not [name for name in os.listdir(tmp) if name.startswith(f"dynamic-pipeline-{pid}-")]
+    assert not list(Path(tmp).glob(f"dynamic-pipeline-{pid}-*"))
 
 
 def test_a_job_does_not_read_the_records(run: Starter) -> None:
@@ -171,7 +186,7 @@ REFUSED = [
     (("run", "-i", "-", "--jobs", "3", "--", "echo"), "--jobs belongs to the simulated workload"),
     (("run", "--jobs", "1", "--time-scale", "nan"), "--time-scale"),
     (("run", "--jobs", "1", "--duration", "70"), "--duration"),
-    (("run", "--max-workers", "lots"), 'max_workers must be a whole number'),
+    (("run", "--max-workers", "lots"), "max_workers must be a whole number"),
     (("run", "--set", "pipeline.max_worker=3"), "did you mean pipeline.max_workers?"),
     (("run", "--grow-threshold", "500"), "queue_capacity"),
     (("run", "--no-such-option"), "No such option"),
@@ -241,7 +256,9 @@ def test_prints_that_nobody_takes_are_no_success(tmp_path: Path) -> None:
     shell = 'printf "a\\nb\\n" | "$@" | true; echo "${PIPESTATUS[1]}"'
     command = ["bash", "-c", shell, "bash", *PIPELINE, "run", "-i", "-", "--call", "task:work"]
     env = {**os.environ, "PYTHONUNBUFFERED": ""}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
 
     assert done.stdout == "141\n"
     assert "Traceback" not in done.stderr
@@ -279,7 +296,9 @@ def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:
 
 def test_children_survive_the_terminals_ctrl_c(start: Starter) -> None:
     """SIGINT to the whole foreground group: the command that runs finishes, and the run drains."""
-    program = start("run", "-i", "-", "--", "sh", "-c", "echo $$ >started; cat release; echo done $1", "sh", stdin="a\n")
+    program = start(
+        "run", "-i", "-", "--", "sh", "-c", "echo $$ >started; cat release; echo done $1", "sh", stdin="a\n"
+    )
     os.mkfifo(program.folder / "release")
     wait_for_file(program.folder / "started")
     os.killpg(program.process.pid, signal.SIGINT)
@@ -414,9 +433,16 @@ def test_with_nothing_installed_the_launcher_tells_the_set_up_line(tmp_path: Pat
     bare = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(bare)], check=True)
     done = subprocess.run(
-        [str(bare / "bin" / "python"), PIPELINE[1], "run"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [str(bare / "bin" / "python"), PIPELINE[1], "run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 2
-    assert "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/python pipeline.py run" in done.stderr
+    assert (
+        "python3 -m venv .venv && .venv/bin/pip install -q -e . && .venv/bin/python pipeline.py run"
+        in done.stderr
+    )
     assert "Traceback" not in done.stderr

@@ -88,7 +88,9 @@ def check_demo(lines: list[str]) -> None:
 
 def test_the_demo_scales_up_and_down(run: Starter) -> None:
     """The demo, ten times as fast as it is shown."""
-    program = run("run", "--profile=demo", "--time-scale=0.1", "--check-interval=100ms", "--duration=7s", "--seed=1")
+    program = run(
+        "run", "--profile=demo", "--time-scale=0.1", "--check-interval=100ms", "--duration=7s", "--seed=1"
+    )
 
     assert program.process.returncode == 0
     check_demo(program.log_lines)
@@ -101,7 +103,11 @@ def test_the_demo_in_real_time(start: Starter) -> None:
 
     assert program.process.wait(120) == 0
     check_demo(program.log_lines)
-    stamps = [float(line[17:26]) + 60 * int(line[14:16]) for line in program.log.splitlines() if "worker (total" in line]
+    stamps = [
+        float(line[17:26]) + 60 * int(line[14:16])
+        for line in program.log.splitlines()
+        if "worker (total" in line
+    ]
     assert all((b - a) % 3600 > 0.9 for a, b in pairwise(stamps))
 
 
@@ -127,7 +133,9 @@ def test_the_drain_reports_how_much_is_left(start: Starter) -> None:
     left = [int(line.split("=")[1]) for line in program.log_lines if line.startswith("draining backlog=")]
     assert left[-1] == 0
     assert left == sorted(left, reverse=True)
-    assert any(re.fullmatch(r"\d+ jobs left, about \d+s with 8 workers; .*", line) for line in program.log_lines)
+    assert any(
+        re.fullmatch(r"\d+ jobs left, about \d+s with 8 workers; .*", line) for line in program.log_lines
+    )
 
 
 def test_the_second_signal_forces(start: Starter) -> None:
@@ -203,7 +211,9 @@ def interrupt_at_random(start: Starter, times: int, seed: int) -> None:
     """Interrupt *times* runs at random instants and count their jobs."""
     luck = random.Random(seed)
     for number in range(times):
-        program = start("run", "--profile=demo", "--time-scale=0.02", f"--seed={number}", "--log-format=json", "-j4")
+        program = start(
+            "run", "--profile=demo", "--time-scale=0.02", f"--seed={number}", "--log-format=json", "-j4"
+        )
         program.wait_for("run_started")
         with contextlib.suppress(subprocess.TimeoutExpired):
             program.process.wait(luck.uniform(0, 0.4))  # a random instant, not an order of events
@@ -276,7 +286,9 @@ def test_a_full_console_is_dropped(tmp_path: Path) -> None:
 
 def test_marks_are_ascii_where_the_encoding_is(run: Starter) -> None:
     """A terminal without UTF-8 gets ASCII marks; the file stays UTF-8."""
-    program = run("run", "--jobs=2", "--time-scale=0", "--failure-rate=0", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    program = run(
+        "run", "--jobs=2", "--time-scale=0", "--failure-rate=0", PYTHONIOENCODING="ascii", PYTHONUTF8="0"
+    )
 
     assert program.process.returncode == 0
     assert "pipeline running -- press Ctrl+C" in program.stdout

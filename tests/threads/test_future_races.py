@@ -106,6 +106,24 @@ def test_each_callback_is_called_once(rounds: int, worker: Any) -> None:
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
+def test_two_who_call_back_share_the_callbacks(rounds: int) -> None:
+    """The worker and one who adds a callback late go through the same list: each entry is called once."""
+
+    def with_many() -> _Heard:
+        future = _Heard()
+        for name in "abcdef":
+            future.add_quickly(name)
+        return future
+
+    def add_late(future: _Heard) -> None:
+        future.add_quickly("y")
+        future.add_quickly("z")
+
+    for future, _ in race(rounds, with_many, work, add_late):
+        assert sorted(name for name, _ in future.called) == list("abcdefyz")
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
 def test_a_callback_of_the_orchestrator_is_called_once(rounds: int) -> None:
     """The hot path: one who submits adds one callback while the worker ends the call; no condition is made."""
     for future, _ in race(rounds, _Heard, work, lambda future: future.add_quickly("a")):

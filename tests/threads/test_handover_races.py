@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -45,6 +46,26 @@ def test_two_ringers_and_two_waiters_do_not_get_in_each_others_way(rounds: int) 
     """Ringers that pop the same bell, and waiters that leave while they are rung for."""
     for rung, _ in race(rounds // 2, _Rung, _Rung.ring, _Rung.ring, _Rung.wait, _Rung.wait):
         assert rung.bell.parked == []
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_ringers_share_the_sleepers_between_them(rounds: int) -> None:
+    """Each of many sleepers is woken by exactly one of two ringers, and no ringer fails over the last."""
+
+    class Crowd:
+        def __init__(self) -> None:
+            self.bell = Bell()
+            self.locks = [threading.Lock() for _ in range(5)]
+            for lock in self.locks:
+                lock.acquire()
+            self.bell.parked += self.locks
+
+        def ring(self) -> None:
+            self.bell.ring()  # a lock released twice raises
+
+    for crowd, _ in race(rounds // 2, Crowd, Crowd.ring, Crowd.ring, Crowd.ring):
+        assert crowd.bell.parked == []
+        assert not any(lock.locked() for lock in crowd.locks)
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)

@@ -1,6 +1,7 @@
 """The phases of a run, and what its end means for the exit code."""
 
 import math
+from typing import Any
 
 import pytest
 from dynamic_pipeline.lifecycle import Due, Ending, Phase, Shutdown, exit_code
@@ -98,9 +99,9 @@ def test_a_phase_is_never_left_for_an_earlier_one(phases: list[Phase]) -> None:
         assert max(before, phase, key=lambda each: each.value) is shutdown.phase
 
 
-DONE = {"accepted": 3, "succeeded": 3}
-SOME_FAILED = {"accepted": 3, "succeeded": 2, "failed": 1}
-LEFT = {"accepted": 3, "succeeded": 1, "failed": 1, "unfinished": 1}
+DONE: dict[str, Any] = {"accepted": 3, "succeeded": 3}
+SOME_FAILED: dict[str, Any] = {"accepted": 3, "succeeded": 2, "failed": 1}
+LEFT: dict[str, Any] = {"accepted": 3, "succeeded": 1, "failed": 1, "unfinished": 1}
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,7 @@ def _key(option: str, metavar: str, text: str, panel: str) -> Any:
 def run(
     command: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="-- CMD ARG", help="A command per record, without a shell; {} is the record."
-        ),
+        typer.Argument(metavar="-- CMD ARG", help="A command per record, without a shell; {} is the record."),
     ] = None,
     *,
     inputs: Annotated[
