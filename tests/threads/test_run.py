@@ -600,6 +600,27 @@ def test_a_collector_that_dies_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> 
     assert summary.exit_code == 70
 
 
+def test_a_collector_that_dies_does_not_hold_an_abort_with_many_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The abort tells more events at once than the dead collector's queue takes: nobody waits for room in it."""
+    real = Stats.add
+
+    def broken(stats: Stats, events: list[Event], now_s: float) -> None:
+        real(stats, events, now_s)
+        if stats.succeeded:
+            raise ZeroDivisionError("stats")
+
+    monkeypatch.setattr("dynamic_pipeline.stats.Stats.add", broken)
+    gate = Gate()
+    started = start(gate, range(6000), policy=FixedScaling(2), queue_capacity=9000, abort_grace_s=PATIENCE_S)
+    gate.wait_arrivals(2)
+    wait_until(lambda: started.load.backlog == 6000)
+    gate.let_out()
+    wait_until(lambda: started.load.backlog <= 2)  # those that run
+    gate.open()
+    assert started.wait(PATIENCE_S)
+    assert isinstance(started.result().error, ZeroDivisionError)
+
+
 def test_work_whose_abort_raises_ends_the_run() -> None:
     """A crash while it aborts is still an end."""
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections import deque
 from collections.abc import Sequence
+from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from dynamic_pipeline.descriptors import write_all
 from dynamic_pipeline.events import Event
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.views.escape import escape
@@ -54,22 +57,25 @@ class LogTarget:
         """
         if self._is_ascii:
             text = text.translate(_ASCII_MARKS)
-        data = memoryview(text.encode(self._encoding, "backslashreplace"))
-        while data:
-            data = data[os.write(self._fd, data) :]
+        write_all(self._fd, text.encode(self._encoding, "backslashreplace"))
 
 
 class LogSink:
-    """Writes each event's lines to every target. A target that fails is dropped with one line; the run goes on."""
+    """Writes each event's lines to every target. A target that fails is dropped with one line; the run goes on.
+
+    Jobs that log with loguru themselves are heard too, each record as one line with a stamp; they write on
+    their own threads, hence the lock.
+    """
 
     def __init__(self, targets: Sequence[LogTarget], *, as_json: bool = False, run_id: str = "") -> None:
         self._targets = list(targets)
         self._as_json = as_json
         self._run_id = run_id
         self._texts: deque[str] = deque()  # filled by loguru's handler, on any thread that logs
+        self._writing = threading.Lock()  # one batch after the other, on all targets
         logger.remove()  # this program owns the log: nothing else may write to its console
         # `diagnose` would print the values of a job's variables, and `backtrace` frames that are not its own.
-        logger.add(self._take, format=self._format, level=0, diagnose=False, backtrace=False, catch=False)
+        logger.add(self._take, format="{message}", level=0, diagnose=False, backtrace=False, catch=False)
 
     def emit(self, events: Sequence[Event], stats: Stats) -> None:
         now_s = monotonic()
@@ -80,45 +86,50 @@ class LogSink:
 
     def say(self, level: str, text: str) -> None:
         """Log one line that is no event of the run."""
-        logger.bind(line=Line(level, "note", escape(text), {})).log(level, escape(text))
+        text = escape(text)
+        logger.bind(line=Line(level, "note", text, {})).log(level, text)
         self.flush()
 
     def flush(self) -> None:
         """Write what has been collected, with one write per target."""
-        text = "".join(self._texts.popleft() for _ in range(len(self._texts)))
-        if not text:
-            return
-        for target in tuple(self._targets):
-            try:
-                target.write(text)
-            except OSError as error:
-                self._targets.remove(target)
-                self.say("WARNING", f"log to {target.name} ends here: {error.strerror}")
+        with self._writing:
+            text = "".join(self._texts.popleft() for _ in range(len(self._texts)))
+            while text and self._targets:
+                ended = [notice for target in tuple(self._targets) if (notice := self._write(target, text))]
+                text = "".join(ended)  # for those that are left
 
     def close(self) -> None:
         self.flush()
 
+    def _write(self, target: LogTarget, text: str) -> str:
+        """Write, or drop *target* and return the line that tells of it."""
+        try:
+            target.write(text)
+        except OSError as error:
+            self._targets.remove(target)
+            told = Line("WARNING", "note", f"log to {escape(target.name)} ends here: {error.strerror}", {})
+            return self._render(datetime.now().astimezone(), told)
+        return ""
+
     def _take(self, message: loguru.Message) -> None:
-        self._texts.append(str(message))
-        if "line" not in message.record["extra"]:  # a job's own use of loguru, on the job's thread
+        """loguru's handler. It is given the record, so that no format and no `opt(raw=True)` has a say in it."""
+        record = message.record
+        line = record["extra"].get("line")
+        if isinstance(line, Line):
+            self._texts.append(self._render(record["time"], line))
+        else:  # a job's own record, on the job's thread
+            line = Line(record["level"].name, "message", escape(record["message"]), {})
+            self._texts.append(self._render(record["time"], line))
             self.flush()
 
-    def _format(self, record: loguru.Record) -> str:
-        """loguru calls this for a template; ours is always the finished text, so no data is ever a template."""
-        line: Line | None = record["extra"].get("line")
-        text = line.text if line is not None else escape(record["message"])
-        if self._as_json:
-            record["extra"]["out"] = self._json(record, line, text)
-        else:
-            record["extra"]["out"] = f"{record['time']:%Y/%m/%d %H:%M:%S.%f} {text}"
-        return "{extra[out]}\n"
-
-    def _json(self, record: loguru.Record, line: Line | None, text: str) -> str:
+    def _render(self, when: datetime, line: Line) -> str:
+        if not self._as_json:
+            return f"{when:%Y/%m/%d %H:%M:%S.%f} {line.text}\n"
         fields: dict[str, Any] = {
-            "ts": record["time"].isoformat(timespec="microseconds"),
-            "level": record["level"].name,
-            "event": line.event if line is not None else "message",
+            "ts": when.isoformat(timespec="microseconds"),
+            "level": line.level,
+            "event": line.event,
             "run": self._run_id,
-            "msg": text,
+            "msg": line.text,
         }
-        return json.dumps(fields | (line.fields if line is not None else {}))
+        return json.dumps(fields | line.fields) + "\n"

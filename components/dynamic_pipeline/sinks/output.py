@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from dynamic_pipeline.descriptors import write_all
 from dynamic_pipeline.errors import OutputError
 from dynamic_pipeline.events import Event, JobFailed, JobRetrying, JobSucceeded, JobUnfinished
 from dynamic_pipeline.spool import Spool
@@ -39,9 +39,7 @@ class OutputSink:
 def _copy(spool: Spool, fd: int, name: str) -> None:
     try:
         for chunk in spool.chunks():
-            data = memoryview(chunk)
-            while data:
-                data = data[os.write(fd, data) :]
+            write_all(fd, chunk)
     except BrokenPipeError as error:
         raise OutputError(f"the reader of {name} has gone", reader_gone=fd == _STDOUT) from error
     except OSError as error:
