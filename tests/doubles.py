@@ -359,7 +359,8 @@ class Gate:
             self.inside += 1
             self.most_inside = max(self.most_inside, self.inside)
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._permits > 0, PATIENCE_S):
+            # Longer than anybody waits for an arrival: giving up here would let one in.
+            if not self._changed.wait_for(lambda: self._permits > 0, 3 * PATIENCE_S):
                 raise TimeoutError(f"{payload!r} was never let out")
             self._permits -= 1
             self.inside -= 1

@@ -45,7 +45,8 @@ class Bell:
         # 1. we park; 2. we look; 3. we sleep. A change between 1 and 3 rings our lock; one before 1
         # is seen in 2.
         self.parked.append(lock)
-        if not is_ready() and lock.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s)):
+        timeout_s = -1 if timeout_s is None else min(max(0.0, timeout_s), threading.TIMEOUT_MAX)
+        if not is_ready() and lock.acquire(timeout=timeout_s):
             return
         try:
             self.parked.remove(lock)

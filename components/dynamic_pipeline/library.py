@@ -65,8 +65,11 @@ def start(
     """
     if queue_capacity < 1:
         raise ValueError(f"queue_capacity is {queue_capacity}; it must be at least 1")
-    if not check_interval_s > 0:
+    if not 0 < check_interval_s < float("inf"):
         raise ValueError(f"check_interval_s is {check_interval_s}; it must be more than 0 seconds")
+    for name, time_s in (("drain_timeout_s", drain_timeout_s or 0.0), ("abort_grace_s", abort_grace_s)):
+        if not 0 <= time_s < float("inf"):
+            raise ValueError(f"{name} is {time_s}; it must be at least 0 seconds")
     deliver = [_Deliver(on_result)] if on_result is not None else []
     return Run(
         call_with_payload(fn),
@@ -105,7 +108,14 @@ def run(
     signals = SignalInbox()
     signals.open()
     try:
-        started = start(fn, records, **{**settings, "on_end": signals.wake})
+        on_end = settings.pop("on_end", None)
+
+        def end() -> None:
+            if on_end is not None:
+                on_end()
+            signals.wake()
+
+        started = start(fn, records, on_end=end, **settings)
         started.obey(signals)
         return _raised(started.result())
     finally:

@@ -43,7 +43,7 @@ class Held:
     def _run(self) -> Any:
         self._started.set()
         if self._engine.has_threads:
-            self._go.wait(PATIENCE_S)
+            self._go.wait(3 * PATIENCE_S)  # longer than anybody waits for what it must not let happen
         if isinstance(self._outcome, BaseException):
             raise self._outcome
         return self._outcome

@@ -162,7 +162,7 @@ def test_a_number_out_of_its_range_is_refused(settings: dict[str, Any], key: str
         {"check_interval_s": math.inf},
     ],
 )
-def test_a_time_that_is_none_is_refused(settings: dict[str, float]) -> None:
+def test_a_time_that_is_none_is_refused(settings: dict[str, Any]) -> None:
     """Less than nothing, no number, or for ever: refused when it is given, not found out by a thread."""
     (key,) = settings
     with pytest.raises(ValueError, match=key):

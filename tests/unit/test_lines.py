@@ -42,7 +42,11 @@ def raws(path: Path, content: bytes) -> list[bytes]:
 def stdin() -> Iterator[Callable[[int], None]]:
     """Puts a descriptor in the place of standard input until the test has ended."""
     before = os.dup(0)
-    yield lambda fd: os.dup2(fd, 0) and None
+
+    def replace(fd: int) -> None:
+        os.dup2(fd, 0)
+
+    yield replace
     os.dup2(before, 0)
     os.close(before)
 

@@ -325,7 +325,12 @@ def test_a_slow_reader_gets_everything(log: Log) -> None:
     """A pipe takes less than a batch at a time; the rest is written when there is room."""
     reader, writer = os.pipe()
     log.sink = LogSink([LogTarget("stdout", writer)])
-    writing = Spawned(lambda: (log.emit(*[HANDLED] * 5000), os.close(writer)))
+
+    def write() -> None:
+        log.emit(*[HANDLED] * 5000)
+        os.close(writer)
+
+    writing = Spawned(write)
     with os.fdopen(reader, "rb") as file:
         received = file.read().splitlines()
     writing.result()
@@ -346,7 +351,13 @@ def test_jobs_that_log_and_the_run_do_not_tear_each_others_lines(log: Log) -> No
     run = Spawned(lambda: log.emit(*[HANDLED] * 10 * LINES))
     wait_until(lambda: not select.select([], [writer], [], 0)[1])  # the pipe is full
     jobs = [Spawned(lambda who=who: job(who)) for who in ("job-a", "job-b")]  # type: ignore[misc]
-    ending = Spawned(lambda: ([each.result() for each in (run, *jobs)], os.close(writer)))
+
+    def end() -> None:
+        for each in (run, *jobs):
+            each.result()
+        os.close(writer)
+
+    ending = Spawned(end)
     with os.fdopen(reader, "rb") as file:
         received = [line.decode(errors="replace").split(" ", 2)[2] for line in file.read().splitlines()]
     ending.result()

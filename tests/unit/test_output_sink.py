@@ -35,7 +35,7 @@ def wrote(tmp_path: Path) -> Wrote:
     """What a command wrote, as its work hands it over."""
 
     def wrote(stdout: bytes, stderr: bytes = b"") -> CommandOutput:
-        spools = []
+        spools: list[Spool] = []
         for content in (stdout, stderr):
             spool = Spool(str(tmp_path / f"{len(list(tmp_path.iterdir()))}.{len(spools)}"))
             with os.fdopen(os.dup(spool.fileno()), "wb") as file:
@@ -157,7 +157,12 @@ def test_a_slow_reader_gets_everything(wrote: Wrote, redirect: Callable[[int, in
     output = ok(wrote(LARGE))
     reader, writer = os.pipe()
     redirect(1, writer)
-    writing = Spawned(lambda: (emit(output), os.close(1)))
+
+    def write() -> None:
+        emit(output)
+        os.close(1)
+
+    writing = Spawned(write)
     with os.fdopen(reader, "rb") as file:
         received = file.read()
     writing.result()

@@ -15,7 +15,8 @@ ECHO = ("echo", "{}")
 @pytest.fixture(autouse=True)
 def stdin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stdin]:
     """Standard input is nothing, until the test asks for a kind of it."""
-    before, opened = os.dup(0), []
+    before = os.dup(0)
+    opened: list[int] = []
 
     def become(kind: str) -> None:
         if kind == "closed":

@@ -28,7 +28,7 @@ class Request:
 
     @property
     def is_simulation(self) -> bool:
-        return not (self.inputs or self.command or self.call)
+        return not (self.inputs or self.command) and self.call is None
 
     def check(self) -> None:
         """Refuse what cannot be done together.
@@ -47,9 +47,9 @@ class Request:
             )
             if value is not None
         ]
-        if self.command and self.call:
+        if self.command and self.call is not None:
             raise UsageError("a command and --call are two workloads", hint="leave one of them out")
-        if self.inputs and not (self.command or self.call):
+        if self.inputs and not self.command and self.call is None:
             raise UsageError(
                 "-i has records but there is nothing to do with them",
                 hint="add -- CMD {} or --call pkg.mod:func",
