@@ -196,7 +196,7 @@ class _Closing:
 
 
 @pytest.mark.parametrize(
-    "rounds", [1500, pytest.param(30_000, marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
+    "rounds", [8000, pytest.param(30_000, marks=[pytest.mark.soak, pytest.mark.timeout(900)])]
 )
 @pytest.mark.parametrize("shut_down", [_Closing.finish, _Closing.cancel])
 def test_a_call_submitted_during_a_shutdown_is_refused_or_ends(

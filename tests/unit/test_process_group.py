@@ -11,6 +11,9 @@ from dynamic_pipeline.process_group import ProcessGroup
 from tests.doubles import Spawned, wait_until
 
 Start = Callable[..., ProcessGroup]
+NEEDS_PROC = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="without /proc the whole grace is waited for"
+)
 
 
 @pytest.fixture(params=["kernel", "polling"])
@@ -130,8 +133,22 @@ def test_a_child_lives_in_a_session_of_its_own(start: Start) -> None:
     assert group.pid != os.getsid(0)
 
 
+@pytest.fixture
+def records_on_stdin() -> Iterator[None]:
+    """Our standard input is a pipe in which records wait."""
+    before, (reader, writer) = os.dup(0), os.pipe()
+    os.dup2(reader, 0)
+    os.write(writer, b"records")
+    os.close(writer)
+    yield
+    os.dup2(before, 0)
+    os.close(before)
+    os.close(reader)
+
+
+@pytest.mark.usefixtures("records_on_stdin")
 def test_a_child_has_no_standard_input_and_none_of_our_files(start: Start, tmp_path: Path) -> None:
-    """It reads an end of file, and sees 0, 1 and 2 only."""
+    """It does not eat the records that we read, and sees 0, 1 and 2 only."""
     fd = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
     ours = os.open(os.devnull, os.O_RDONLY)
     os.set_inheritable(ours, True)
@@ -161,9 +178,7 @@ def test_the_end_takes_what_ignores_a_polite_request(start: Start, alive: Alive)
     alive.wait_gone()
 
 
-@pytest.mark.skipif(
-    not Path("/proc/self/stat").exists(), reason="without /proc the whole grace is waited for"
-)
+@NEEDS_PROC
 def test_the_end_comes_as_soon_as_all_have_left(start: Start, alive: Alive) -> None:
     """Who obeys TERM is not made to wait for the grace, here more than the test's patience."""
     group = start('exec 9>"$1"; sleep 60 & echo ready >&9; wait', alive.path)
@@ -172,6 +187,26 @@ def test_the_end_comes_as_soon_as_all_have_left(start: Start, alive: Alive) -> N
 
     assert -signal.SIGTERM == group.reap()
     alive.wait_gone()
+
+
+@NEEDS_PROC
+def test_children_may_clean_up_within_the_grace_too(start: Start, alive: Alive, tmp_path: Path) -> None:
+    """A leader that leaves at once does not cut the grace of its children short."""
+    os.mkfifo(tmp_path / "go")
+    go = os.open(tmp_path / "go", os.O_RDWR)
+    handler = 'trap \'read x <"$2"; echo tidy >"$3"; exit\' TERM'
+    script = f'({handler}; exec 9>"$1"; echo ready >&9; while :; do sleep 0.01; done) & wait'
+    group = start(script, alive.path, tmp_path / "go", tmp_path / "tidy")
+    alive.wait_ready()
+    ending = Spawned(lambda: group.end(60.0))
+    wait_until(group.has_exited)
+    os.write(go, b"on\n")
+    ending.result()
+
+    assert "tidy\n" == (tmp_path / "tidy").read_text()
+    assert -signal.SIGTERM == group.reap()
+    alive.wait_gone()
+    os.close(go)
 
 
 def test_a_leader_may_clean_up_within_the_grace(start: Start, alive: Alive, tmp_path: Path) -> None:

@@ -68,10 +68,10 @@ def test_what_fits_together_is_taken(stdin: Stdin, request_: Request, kind: str)
     request_.check()
 
 
-@pytest.mark.parametrize("kind", ["pipe", "file", "nothing"])
+@pytest.mark.parametrize("kind", ["pipe", "file", "nothing", "closed"])
 @pytest.mark.parametrize("request_", [Request(command=ECHO), Request(call="pkg.mod:func")])
 def test_work_without_input_reads_what_comes(stdin: Stdin, request_: Request, kind: str) -> None:
-    """A pipe or a file on standard input is the input; also an empty one."""
+    """A pipe or a file on standard input is the input; a closed one is refused when it is opened, not here."""
     stdin(kind)
 
     request_.check()

@@ -55,6 +55,7 @@ class CommandWork:
         self._folder = tempfile.mkdtemp(prefix=f"dynamic-pipeline-{os.getpid()}-")
         self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
         self._is_aborted = False
+        self._is_killed = False
         self._pids: set[int] = set()  # of unreaped leaders; for the last resort only
 
     def __call__(self, attempt: Attempt) -> CommandOutput:
@@ -100,6 +101,8 @@ class CommandWork:
         except (OSError, ValueError) as error:
             raise _start_failure(argv, error) from None
         self._pids.add(group.pid)
+        if self._is_killed:  # add, then look: `kill` marks, then reads the set
+            group.send(signal.SIGKILL)
         try:
             if not group.wait(self._wake_fd):
                 group.end(self._kill_grace_s)
@@ -125,6 +128,7 @@ class CommandWork:
 
     def kill(self) -> None:
         """The last resort, before the process leaves at once: KILL to every group."""
+        self._is_killed = True
         for pid in tuple(self._pids):
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
