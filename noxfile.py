@@ -87,7 +87,16 @@ def setup(session: nox.Session) -> None:
     """The README's set-up commands in clean clones with an empty home, on each Python that is found."""
     session.install("-e", ".[test]")
     session.run(
-        "pytest", "-q", "-m", "soak", "--timeout", "900", "tests/acceptance/test_setup.py", *session.posargs
+        "pytest",
+        "-q",
+        "-m",
+        "soak",
+        "--timeout",
+        "900",
+        "-o",
+        "faulthandler_timeout=0",
+        "tests/acceptance/test_setup.py",
+        *session.posargs,
     )
 
 
@@ -110,7 +119,9 @@ def bench(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """The long tests: 500 interrupted runs, the demo in real time, races by the thousand."""
     session.install("-e", ".[test]")
-    session.run("pytest", "-q", "-m", "soak", "--timeout", "1800", *session.posargs)
+    session.run(
+        "pytest", "-q", "-m", "soak", "--timeout", "1800", "-o", "faulthandler_timeout=0", *session.posargs
+    )
 
 
 if __name__ == "__main__":

@@ -9,6 +9,11 @@ from collections.abc import Iterator
 from time import monotonic
 
 import pytest
+from hypothesis import settings
+
+# A shared machine may stop for longer than hypothesis allows a single example.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 _GRACE_S = 5.0  # for threads that have been told to end; only a leak ever uses it up
 _MARKS = ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "NO_COLOR")

@@ -14,7 +14,7 @@ from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary
 from dynamic_pipeline.wiring import Run
-from dynamic_pipeline.work.callable import call_with_payload
+from dynamic_pipeline.work.callable import call_with_payload, kind_problem
 
 _T = TypeVar("_T")
 Result = JobSucceeded | JobFailed  # how a job ended for good
@@ -25,7 +25,7 @@ def start(
     records: Iterable[_T],
     *,
     on_result: Callable[[Result], object] | None = None,
-    min_workers: int = 2,
+    min_workers: int | None = None,
     max_workers: int = 8,
     policy: ScalingPolicy | None = None,
     check_interval_s: float = 1.0,
@@ -46,8 +46,9 @@ def start(
             twice the number of workers ahead of what has been finished.
         on_result: called with each job's end, `JobSucceeded` or `JobFailed`, in order of completion, always
             on one and the same thread. What it raises stops the run and comes out of `Run.result`.
-        min_workers, max_workers: bounds of the default policy, the seed's thresholds of 50 and 10 jobs.
-        policy: another one, such as `FixedScaling(8)`, in place of these two.
+        min_workers, max_workers: bounds of the default policy, which starts with the fewest (2, if there may
+            be two) and adds one per check while at least 50 jobs wait or run.
+        policy: another one in place of these two: `FixedScaling(16)` always has 16 workers.
         check_interval_s: seconds between two decisions of the policy.
         queue_capacity: jobs that may wait before *records* is drawn no further.
         max_retries: tries after the first one; 3 makes 4 attempts.
@@ -61,8 +62,11 @@ def start(
     within the grace of an abort (`Summary.is_abandoned`).
 
     Raises:
-        ValueError: a number is out of its range.
+        ValueError: a number is out of its range. TypeError: *fn* would do no work.
     """
+    if problem := kind_problem(fn):
+        raise TypeError(f"{fn!r} {problem}")
+    least = min(2, max_workers) if min_workers is None else min_workers
     if queue_capacity < 1:
         raise ValueError(f"queue_capacity is {queue_capacity}; it must be at least 1")
     if not 0 < check_interval_s < float("inf"):
@@ -74,7 +78,7 @@ def start(
     return Run(
         call_with_payload(fn),
         records,
-        policy=policy or ThresholdScaling(min_workers, max_workers),
+        policy=policy or ThresholdScaling(least, max_workers),
         retry=RetryPolicy(max_retries),
         check_interval_s=check_interval_s,
         queue_capacity=queue_capacity,

@@ -174,6 +174,24 @@ def test_a_user_folder_with_our_names(start: Starter, tmp_path: Path) -> None:
     assert program.stdout == "my config, my components, my pipeline\n"
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("async def work(record): pass", "is an async function"),
+        ("def work(record): yield", "is a generator function"),
+    ],
+)
+def test_a_function_that_would_do_nothing_is_refused(
+    start: Starter, tmp_path: Path, code: str, text: str
+) -> None:
+    """A coroutine or a generator "succeeds" without having run: told before the first job."""
+    (tmp_path / "task.py").write_text(code + "\n")
+    program = start("run", "-i", "/etc/hostname", "--call", "task:work")
+
+    assert program.wait() == 2
+    assert text in program.stderr
+
+
 REFUSED = [
     (("run", "-i", "missing.txt", "--", "echo"), "-i missing.txt: No such file or directory"),
     (("run", "-i", ".", "--", "echo"), "-i .: is a directory"),
@@ -189,6 +207,7 @@ REFUSED = [
     (("run", "--max-workers", "lots"), "max_workers must be a whole number"),
     (("run", "--set", "pipeline.max_worker=3"), "did you mean pipeline.max_workers?"),
     (("run", "--grow-threshold", "500"), "queue_capacity"),
+    (("run", "-j", "2", "--policy", "threshold"), "-j sets --policy itself"),
     (("run", "--no-such-option"), "No such option"),
     (("run", "--config", "missing.yml"), "missing.yml"),
 ]
@@ -337,7 +356,8 @@ def test_a_function_that_hangs_cannot_hold_a_forced_exit(start: Starter, tmp_pat
     press_until_it_counts(program)
 
     assert program.wait() == 130
-    assert program.log_lines[-1] == "stopped with 1 jobs unfinished"
+    assert "stopped with 1 jobs unfinished" in program.log_lines
+    assert program.log_lines[-1] == "0 failed, 0 ok, 1 not run — exit 130"
 
 
 def test_a_signal_while_waiting_for_records(start: Starter) -> None:

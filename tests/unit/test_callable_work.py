@@ -15,6 +15,8 @@ from dynamic_pipeline.work.callable import call_with_payload, call_with_text, re
 MODULE = """
 def fetch(record): return record.upper()
 limit = 3
+async def later(record): pass
+def many(record): yield record
 _hidden = 4
 class Client:
     retries = 2
@@ -161,6 +163,16 @@ def test_a_module_that_cannot_be_imported_says_why(folder: Path, source: str | N
         ("Client.gett", "{where} has no gett", "did you mean get?"),
         ("limit.fetch", "{where} has no fetch", ""),
         ("limit", "limit of {where} cannot be called", "it must take one record"),
+        (
+            "later",
+            "later of {where} is an async function: a call only makes a coroutine; wrap it in one that calls asyncio.run",
+            "it must take one record",
+        ),
+        (
+            "many",
+            "many of {where} is a generator function: a call runs none of it; wrap it in one that iterates",
+            "it must take one record",
+        ),
         ("Client.retries", "Client.retries of {where} cannot be called", "it must take one record"),
     ],
 )

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import dynamic_pipeline
@@ -135,7 +136,8 @@ def test_a_policy_of_ones_own_takes_the_place_of_the_bounds() -> None:
     [
         ({"min_workers": 0}, "min_workers is 0"),
         ({"min_workers": 9}, "max_workers is 8"),
-        ({"max_workers": 1}, "max_workers is 1"),
+        ({"max_workers": 0}, "max_workers is 0"),
+        ({"min_workers": 2, "max_workers": 1}, "max_workers is 1"),
         ({"queue_capacity": 0}, "queue_capacity is 0"),
         ({"check_interval_s": 0.0}, "check_interval_s is 0.0"),
         ({"check_interval_s": -1.0}, "check_interval_s is -1.0"),
@@ -167,6 +169,28 @@ def test_a_time_that_is_none_is_refused(settings: dict[str, Any]) -> None:
     (key,) = settings
     with pytest.raises(ValueError, match=key):
         run(str, [1, 2, 3], **settings)
+
+
+def test_one_worker_can_be_asked_for_by_the_maximum_alone() -> None:
+    """The minimum follows where it was not given."""
+    assert 3 == run(str, [1, 2, 3], max_workers=1).succeeded
+
+
+async def coroutine(record: int) -> None: ...
+
+
+def generator(record: int) -> Iterator[int]:
+    yield record
+
+
+@pytest.mark.parametrize(
+    ("fn", "text"),
+    [(coroutine, "async function"), (generator, "generator function"), (3, "3 cannot be called")],
+)
+def test_a_function_whose_call_does_no_work_is_refused(fn: Any, text: str) -> None:
+    """Every job would succeed without having run."""
+    with pytest.raises(TypeError, match=text):
+        run(fn, [1])
 
 
 def test_an_unknown_setting_is_a_type_error() -> None:

@@ -7,6 +7,7 @@ import pytest
 from dynamic_pipeline import events as ev
 from dynamic_pipeline.attempts import Attempt, Failed, Succeeded
 from dynamic_pipeline.jobs import Job
+from dynamic_pipeline.records import Record
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.views.log_line import Line, log_lines, worker_name
 
@@ -69,7 +70,7 @@ def test_a_signal_is_answered_with_the_seeds_line_and_an_estimate() -> None:
 
     assert [
         "signal received — stopping producer, beginning drain",
-        "41 jobs left, about 27s with 3 workers; a second signal stops now",
+        "41 jobs left, about 27s with 3 workers; a second signal after a second or more stops now",
     ] == texts(ev.DrainStarted("signal received", signal.SIGINT, 41, 3), stats)
 
 
@@ -77,7 +78,7 @@ def test_a_drain_for_another_reason_says_so_and_estimates_nothing_it_cannot_know
     """Before the first job has finished there is no service time."""
     assert [
         "asked to — stopping producer, beginning drain",
-        "5 jobs left with 2 workers; a second signal stops now",
+        "5 jobs left with 2 workers; a second signal after a second or more stops now",
     ] == texts(ev.DrainStarted("asked to", None, 5, 2))
 
 
@@ -143,6 +144,14 @@ def test_no_text_of_strangers_begins_a_line(event: ev.Event) -> None:
 def test_the_same_facts_come_as_fields(event: ev.Event, expected: dict[str, Any]) -> None:
     """The machine-readable half of the last line of an event."""
     assert expected == lines(event)[-1].fields
+
+
+def test_a_failure_names_its_record_in_the_fields() -> None:
+    """Whoever reads the log by machine finds the input again: the record, its file and its line."""
+    event = ev.JobFailed(Attempt(Job(17, Record(b"rec\xff", "in.txt", 9)), 1), failed())
+
+    for line in lines(event):
+        assert ("rec\udcff", "in.txt", 9) == tuple(line.fields[key] for key in ("record", "source", "line"))
 
 
 @pytest.mark.parametrize(

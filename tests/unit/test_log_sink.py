@@ -245,6 +245,18 @@ def test_without_any_target_left_the_run_goes_on(log: Log, dead: LogTarget) -> N
     assert [] == log.lines()
 
 
+def test_a_target_that_is_left_gets_what_was_said_before_and_nothing_more(log: Log, tmp_path: Path) -> None:
+    """The others are written on."""
+    other = Log(tmp_path / "other.log")
+    log.sink = LogSink([log.target, other.target])
+    log.emit(HANDLED)
+    log.sink.leave(str(other.path))
+    log.emit(Draining(3))
+    os.close(other.target._fd)
+
+    assert (2, 1) == (len(log.lines()), len(other.lines()))
+
+
 class CountingTarget(LogTarget):
     writes = 0
 

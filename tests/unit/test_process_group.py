@@ -201,9 +201,12 @@ def test_children_may_clean_up_within_the_grace_too(
     group = start(script, alive.path, tmp_path / "go", tmp_path / "tidy")
     alive.wait_ready()
     looks: list[bool] = []
-    monkeypatch.setattr(
-        group, "has_exited", lambda: looks.append(ProcessGroup.has_exited(group)) or looks[-1]
-    )
+
+    def look() -> bool:
+        looks.append(ProcessGroup.has_exited(group))
+        return looks[-1]
+
+    monkeypatch.setattr(group, "has_exited", look)
     ending = Spawned(lambda: group.end(60.0))
     wait_until(lambda: looks.count(True) >= 2 or not ending.thread.is_alive())  # it still waits, or gave up
     os.write(go, b"on\n")

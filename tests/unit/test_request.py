@@ -121,10 +121,20 @@ def test_a_simulation_that_was_asked_for_needs_no_terminal(
             "-i has records but there is nothing to do with them",
             "add -- CMD {} or --call pkg.mod:func",
         ),
+        (
+            Request(fixed_workers="4", options={"pipeline.max_workers": ("--max-workers", "8")}),
+            "-j sets --max-workers itself",
+            "leave out one of the two",
+        ),
+        (
+            Request(fixed_workers="4", options={"scaling.policy": ("--policy", "fixed")}),
+            "-j sets --policy itself",
+            "leave out one of the two",
+        ),
     ],
 )
 def test_what_contradicts_is_refused_with_a_way_out(request_: Request, text: str, hint: str) -> None:
-    """Two workloads, or records without one."""
+    """Two workloads, records without one, or the number of workers twice."""
     assert (text, hint) == complaint(request_)
 
 

@@ -47,6 +47,9 @@ class Request:
             )
             if value is not None
         ]
+        for key in ("pipeline.max_workers", "scaling.policy") if self.fixed_workers is not None else ():
+            if key in self.options:
+                raise UsageError(f"-j sets {self.options[key][0]} itself", hint="leave out one of the two")
         if self.command and self.call is not None:
             raise UsageError("a command and --call are two workloads", hint="leave one of them out")
         if self.inputs and not self.command and self.call is None:

@@ -193,14 +193,14 @@ def conduct(task: Task, settings: Settings, stop: Stop, log: LogSink) -> int:
     summary = started.result()
     task.close()
     code = _flush_stdout(summary.exit_code)
-    _tell_end(task, summary, code)
+    _tell_end(task, summary, code, log)
     if summary.is_abandoned:
         os._exit(code)  # the interpreter would wait for the thread that does not end
     signals.stop_listening()
     return code
 
 
-def _tell_end(task: Task, summary: Summary, code: int) -> None:
+def _tell_end(task: Task, summary: Summary, code: int, log: LogSink) -> None:
     lines = list(summary_lines(summary, code)) if task.is_real else []
     if summary.error is not None and not (
         isinstance(summary.error, OutputError) and summary.error.reader_gone
@@ -208,6 +208,9 @@ def _tell_end(task: Task, summary: Summary, code: int) -> None:
         lines.append(f"pipeline: error: {escape(str(summary.error) or repr(summary.error))}")
     if lines:
         _write_stderr("\n".join(lines))
+        log.leave("stderr")
+        for line in lines:
+            log.say("INFO" if code == 0 else "ERROR", line)
 
 
 def _flush_stdout(code: int) -> int:

@@ -90,6 +90,11 @@ class LogSink:
         logger.bind(line=Line(level, "note", text, {})).log(level, text)
         self.flush()
 
+    def leave(self, name: str) -> None:
+        """Write no more to the target of that name; it has been told in another form."""
+        self.flush()
+        self._targets = [target for target in self._targets if target.name != name]
+
     def flush(self) -> None:
         """Write what has been collected, with one write per target."""
         with self._writing:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from dynamic_pipeline import events as ev
+from dynamic_pipeline.records import Record
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.views.escape import escape
 
@@ -34,6 +35,8 @@ def log_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
         case ev.JobFailed(attempt, outcome):
             who = worker_name(outcome.worker)
             fields = _job_fields(attempt, outcome.worker, outcome.elapsed_s) | {"error": outcome.error}
+            if isinstance(record := attempt.job.payload, Record):
+                fields |= {"record": str(record), "source": record.source, "line": record.line}
             yield Line("ERROR", "job_failed", f"[{who}] job {attempt.job.id} permanently failed", fields)
             text = f"✗ job {attempt.job.id} handled by {who}, ERROR: {escape(outcome.error)}"
             yield Line("ERROR", "job_handled", text, fields)
@@ -99,4 +102,6 @@ def _estimate(backlog: int, limit: int, stats: Stats) -> str:
     """About how long the drain will take: backlog x mean service time / workers (Little's law at saturation)."""
     service_s = stats.service_time_s()
     about = "" if service_s is None else f", about {backlog * service_s / limit:.0f}s"
-    return f"{backlog} jobs left{about} with {limit} workers; a second signal stops now"
+    return (
+        f"{backlog} jobs left{about} with {limit} workers; a second signal after a second or more stops now"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,17 @@ from typing import Any
 from dynamic_pipeline.attempts import Attempt, Work, describe
 from dynamic_pipeline.errors import AttemptFailed, PermanentError, UsageError
 from dynamic_pipeline.records import Record
+
+
+def kind_problem(fn: object) -> str:
+    """Why a call of *fn* would do no work, empty if it would: such a job would "succeed" without having run."""
+    if not callable(fn):
+        return "cannot be called"
+    if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
+        return "is an async function: a call only makes a coroutine; wrap it in one that calls asyncio.run"
+    if inspect.isgeneratorfunction(fn):
+        return "is a generator function: a call runs none of it; wrap it in one that iterates"
+    return ""
 
 
 def call_with_payload(fn: Callable[[Any], Any]) -> Work:
@@ -65,6 +77,6 @@ def resolve(name: str) -> Callable[[str], Any]:
                 f"--call {name}: {where} has no {part}", hint=f"did you mean {near[0]}?" if near else ""
             )
         found = getattr(found, part)
-    if not callable(found):
-        raise UsageError(f"--call {name}: {path} of {where} cannot be called", hint="it must take one record")
+    if problem := kind_problem(found):
+        raise UsageError(f"--call {name}: {path} of {where} {problem}", hint="it must take one record")
     return found  # type: ignore[no-any-return]  # the user's function: called with str, may return anything
