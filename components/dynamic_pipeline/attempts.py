@@ -76,7 +76,7 @@ def describe(error: BaseException) -> str:
     """The error for people: our own say it all, others are named by their class. Never raises."""
     try:
         text = str(error)
-    except Exception:  # a hostile `__str__` must not become the pool's failure
+    except BaseException:  # a hostile `__str__` must not become the pool's failure
         text = "(its text could not be read)"
     if isinstance(error, (AttemptFailed, Interrupted)) and text:
         return text

@@ -300,6 +300,16 @@ def test_an_abort_ends_a_command_with_its_children(
     os.close(fd)
 
 
+def test_a_command_that_answers_term_with_success_was_interrupted(make: Make, tmp_path: Path) -> None:
+    """Nobody knows how far it was: it has not succeeded."""
+    work = make("sh", "-c", f"trap 'exit 0' TERM; {POLITE}", kill_grace_s=60.0)
+    running, fd = started(work, tmp_path / "fifo")
+    work.abort()
+
+    assert b"partial\n" == interrupted(running.result())
+    os.close(fd)
+
+
 def test_an_abort_ends_all_that_runs(make: Make, tmp_path: Path) -> None:
     """Every worker is woken, and a second abort changes nothing."""
     work = make("sh", "-c", POLITE)

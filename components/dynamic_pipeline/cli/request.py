@@ -44,6 +44,7 @@ class Request:
                 ("--seed", self.seed),
                 ("--time-scale", self.time_scale),
                 ("--profile", self.options.get("load.profile")),
+                ("--failure-rate", self.options.get("pipeline.failure_rate")),
             )
             if value is not None
         ]

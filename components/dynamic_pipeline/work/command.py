@@ -79,18 +79,25 @@ class CommandWork:
             raise
         output = CommandOutput(stdout, stderr)
         try:
-            code = self._run(argv, attempt, output)
+            code, was_ended = self._run(argv, attempt, output)
         except BaseException:
             for spool in output:
                 _drop(spool)
             raise
         for spool in output:
             spool.seal()
+        if was_ended:  # also if it answered TERM with an exit 0: nobody knows how far it was
+            interrupted = Interrupted("ended by the forced stop")
+            interrupted.value = output
+            raise interrupted
         if code == 0:
             return output
-        raise self._failure(code, output)
+        error = (CommandFailedForGood if code in _NO_RETRY else CommandFailed)(_describe_code(code))
+        error.value = output
+        raise error
 
-    def _run(self, argv: list[bytes], attempt: Attempt, output: CommandOutput) -> int:
+    def _run(self, argv: list[bytes], attempt: Attempt, output: CommandOutput) -> tuple[int, bool]:
+        """The exit code, and whether we ended it."""
         env = {
             **self._env,
             "PIPELINE_JOB_ID": str(attempt.job.id),
@@ -103,22 +110,14 @@ class CommandWork:
         self._pids.add(group.pid)
         if self._is_killed:  # add, then look: `kill` marks, then reads the set
             group.send(signal.SIGKILL)
+        was_ended = False
         try:
             if not group.wait(self._wake_fd):
+                was_ended = True
                 group.end(self._kill_grace_s)
         finally:
             self._pids.discard(group.pid)  # before it is reaped: a number in the set is never a stranger's
-        return group.reap()
-
-    def _failure(self, code: int, output: CommandOutput) -> Exception:
-        if self._is_aborted:
-            interrupted = Interrupted("ended by the forced stop")
-            interrupted.value = output
-            return interrupted
-        kind = CommandFailedForGood if code in _NO_RETRY else CommandFailed
-        error = kind(_describe_code(code))
-        error.value = output
-        return error
+        return group.reap(), was_ended
 
     def abort(self) -> None:
         """End all running commands: TERM to each group, the grace, KILL. Returns at once."""
