@@ -71,7 +71,8 @@ class Crew:
         elif len(self.threads) < self.limit:
             with self.lock:
                 if len(self.threads) < self.limit and not self.start_thread() and not self.threads:
-                    self.calls.clear()  # nobody is there to take it, and nobody was before
+                    with contextlib.suppress(ValueError):
+                        self.calls.remove(call)  # nobody is there to take it
                     raise RuntimeError("can't start new thread")
 
     def refusal(self) -> RuntimeError:
@@ -139,7 +140,8 @@ class Crew:
 
     def close(self) -> None:
         """Let every worker leave once `calls` is empty. Takes no lock: a garbage collection may call it."""
-        self.closing = self.refuses = True
+        self.refuses = True  # first: a worker that sees `closing` leaves
+        self.closing = True
         self.wake_all()
 
     def join(self) -> None:

@@ -36,10 +36,10 @@ class SignalInbox:
 
     def open(self) -> None:
         """Begin to listen. Only the main thread may."""
+        self._fd_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for signum in STOP_SIGNALS:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._before[signum] = signal.signal(signum, lambda *_: None)
-        self._fd_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
 
     def stop_listening(self) -> None:
         """The run is over; a late signal changes nothing any more, so the empty handlers stay."""

@@ -10,8 +10,8 @@ from typing import Any
 
 from dynamic_pipeline.attempts import Work
 from dynamic_pipeline.collector import Collector, Sink
-from dynamic_pipeline.errors import OutputError
-from dynamic_pipeline.events import Event, RunFinished
+from dynamic_pipeline.errors import OutputError, SourceError
+from dynamic_pipeline.events import Event, JobUnfinished, RunFinished
 from dynamic_pipeline.executors.resizable import ResizableThreadPoolExecutor
 from dynamic_pipeline.handover import Bell, Handover
 from dynamic_pipeline.inbox import Abort, Crashed, Drain, Message
@@ -87,6 +87,7 @@ class Run:
         self._collecting = OwnedThread("collector", self._collector.run, self._collector_crashed)
         self._conducting = OwnedThread("orchestrator", self._conduct, self._crashed)
         self._crash: BaseException | None = None
+        self._accepted = 0
         self._ended = threading.Event()
 
     def start(self) -> Run:
@@ -156,6 +157,9 @@ class Run:
         for thread in self._feeding:
             thread.join(_FORCED_JOIN_S if self._orchestrator.was_forced or is_hopeless else None)
         self._executor.shutdown(wait=not is_hopeless, cancel_futures=True)
+        self._accepted = self._producer.accepted  # a source that wakes later is not listened to any more
+        for job in self._backlog.take_nowait():  # what it offered after the loop had ended
+            self._events.put(JobUnfinished(job))
         self._events.put(RunFinished(is_graceful=not (self._orchestrator.was_forced or is_hopeless)))
         self._collecting.join()
         self._ended.set()
@@ -173,9 +177,9 @@ class Run:
         orchestrator = self._orchestrator
         # The collector's own word counts too: the last batch is written when nobody reads the inbox any more.
         error = self._crash or orchestrator.error or self._collector.error
-        io_fault = isinstance(error, OSError | OutputError)
+        io_fault = isinstance(error, (OSError, OutputError, SourceError))
         ending = Ending(
-            accepted=self._producer.accepted,
+            accepted=self._accepted,
             succeeded=stats.succeeded,
             failed=stats.failed,
             unfinished=stats.unfinished,

@@ -16,6 +16,8 @@ def main() -> None:
     # imports ends the process in the system's way, without a traceback. An inherited "ignore" stays.
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # Inherited as "ignore", the kernel would reap our children, and every exit code would read 0.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     from dynamic_pipeline.cli.app import app  # noqa: PLC0415 - typer costs more than all of `--version`
 
     app()

@@ -48,11 +48,14 @@ def run_session(request: Request) -> int:
         task = plan(request, settings, stop)
     except ConfigError as error:
         return _refuse(str(error))
+    except OSError as error:
+        return _refuse(f"pipeline: error: no folder for the jobs' output: {error.strerror}", IO_FAULT)
     except UsageError as error:
         return _refuse(_with_hint(f"pipeline: error: {escape(str(error))}", error.hint))
     try:
         log = open_log(settings, task)
     except OSError as error:
+        task.close()
         path = log_path(settings)
         hint = "--state-dir DIR puts it elsewhere"
         return _refuse(
@@ -191,6 +194,8 @@ def conduct(task: Task, settings: Settings, stop: Stop, log: LogSink) -> int:
     ).start()
     started.obey(signals, last_resort=task.kill)
     summary = started.result()
+    if summary.is_abandoned:
+        task.kill()
     task.close()
     code = _flush_stdout(summary.exit_code)
     _tell_end(task, summary, code, log)
