@@ -313,6 +313,26 @@ def test_closed_standard_streams_do_no_harm(tmp_path: Path) -> None:
     assert "graceful exit complete" in (tmp_path / "logs" / "pipeline.log").read_text()
 
 
+def test_input_that_cannot_be_read_to_its_end_is_exit_4(run: Starter) -> None:
+    """An error while reading is told and is neither a success nor a bug of ours."""
+    program = run("run", "-i", "/proc/self/mem", "--", "echo", "{}")
+
+    assert program.process.returncode == 4
+    assert "/proc/self/mem: cannot be read to its end: Input/output error" in program.stderr
+
+
+def test_an_inherited_ignore_of_sigchld_does_not_turn_failures_into_successes(start: Starter) -> None:
+    """With SIGCHLD ignored by our parent the kernel would reap our children, and each exit code would read 0."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        program = start("run", "-i", "/etc/hostname", "--max-retries", "0", "--", "sh", "-c", "exit 5", "sh")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+    assert program.wait() == 1
+    assert "exit 5" in program.stderr
+
+
 def test_children_survive_the_terminals_ctrl_c(start: Starter) -> None:
     """SIGINT to the whole foreground group: the command that runs finishes, and the run drains."""
     program = start(
