@@ -9,7 +9,7 @@ from typing import Protocol
 
 from dynamic_pipeline.events import Event, RunFinished
 from dynamic_pipeline.handover import Handover
-from dynamic_pipeline.inbox import Message, SinkFailed
+from dynamic_pipeline.inbox import Message, SinkFailed, Written
 from dynamic_pipeline.stats import Stats
 
 # After a batch the thread naps instead of being woken by the next event: jobs that end within the nap
@@ -41,14 +41,19 @@ class Collector:
         self._sinks = list(sinks)
         self._inbox = inbox
         self.stats = Stats()
+        self.has_ended = False  # all is written, as far as it can be
         self.error: BaseException | None = (
             None  # of the first sink that failed; read after the thread has ended
         )
 
     def run(self, nap: Callable[[float], object] = sleep) -> None:
         """Handle batches until the run's last event was written."""
-        while not self.handle(self._events.take_wait()):
-            nap(_NAP_S)
+        try:
+            while not self.handle(self._events.take_wait()):
+                nap(_NAP_S)
+        finally:
+            self.has_ended = True
+            self._inbox.put(Written())
 
     def handle(self, batch: list[Event]) -> bool:
         """Write one batch; tell whether it holds the end of the run, after which every sink is closed."""

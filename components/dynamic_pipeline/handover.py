@@ -61,10 +61,13 @@ class Handover(Generic[_T]):
     letting the writer go at every free place would cost a wake-up per item.
     """
 
-    def __init__(self, bell: Bell | None = None, *, capacity: int | None = None) -> None:
+    def __init__(
+        self, bell: Bell | None = None, *, capacity: int | None = None, room_bell: Bell | None = None
+    ) -> None:
         self._items: deque[_T] = deque()
         self._bell = bell or Bell()  # the reader's; several queues may share it
-        self._room = Bell()  # the writer's
+        self._room = room_bell or Bell()  # the writer's, where it waits for room
+        self._is_room_wanted = False  # set by the writer: it was told of no room, and has not been since
         self.put = self._make_put()
         self.capacity = capacity
         self.is_wanted = True  # set by the reader: False while it could not use an item anyway
@@ -95,11 +98,18 @@ class Handover(Generic[_T]):
     def is_full(self) -> bool:
         return self.capacity is not None and len(self._items) >= self.capacity
 
+    def has_room(self) -> bool:
+        """False from the moment that the queue is full until half of it has been taken; the writer asks.
+
+        After a False the bell for room rings as soon as the answer has changed.
+        """
+        self._is_room_wanted = len(self._items) > self._low_water if self._is_room_wanted else self.is_full
+        return not self._is_room_wanted
+
     def wait_room(self) -> None:
-        """Block while the queue is full, until half of it has been taken: this is the back-pressure."""
-        if self.is_full:
-            while len(self._items) > self._low_water:
-                self._room.wait(lambda: len(self._items) <= self._low_water)
+        """Block while there is no room: this is the back-pressure."""
+        while not self.has_room():
+            self._room.wait(self.has_room)
 
     def unbind(self) -> None:
         """Let nobody wait for room again: the reader is gone, and its writers must not hang behind it."""
@@ -120,7 +130,7 @@ class Handover(Generic[_T]):
         items = self._items
         count = len(items) if most is None or most > len(items) else most
         taken = [items.popleft() for _ in range(count)]
-        if self._room.parked and len(items) <= self._low_water:
+        if self._is_room_wanted and self._room.parked and len(items) <= self._low_water:
             self._room.ring()
         return taken
 

@@ -50,11 +50,15 @@ class Crashed(NamedTuple):
     error: BaseException
 
 
+class Written(NamedTuple):
+    """The collector has ended: nothing more will be written."""
+
+
 class SinkFailed(NamedTuple):
     """A sink that the run cannot do without could not write."""
 
     error: BaseException
 
 
-Control = SourceEnded | RateMissed | RateKept | Resize | Drain | Abort | Crashed | SinkFailed
+Control = SourceEnded | RateMissed | RateKept | Resize | Drain | Abort | Crashed | SinkFailed | Written
 Message = Control | Future[Outcome]

@@ -10,12 +10,11 @@ READER_GONE = 141  # what a process killed by SIGPIPE leaves with
 
 
 class Phase(Enum):
-    """RUNNING → DRAINING → ABORTING → FINISHED; a later phase is never left for an earlier one."""
+    """RUNNING → DRAINING → ABORTING; a later phase is never left for an earlier one. A run may end in each."""
 
     RUNNING = 1  # the producer offers, jobs run
     DRAINING = 2  # nothing new is accepted, accepted jobs finish
     ABORTING = 3  # nothing new is started, running jobs are ended
-    FINISHED = 4  # no accepted job is left
 
 
 class Due(Enum):
@@ -27,6 +26,7 @@ class Due(Enum):
 
 
 _NEVER = float("inf")
+_LAST_WORDS_S = 0.3  # after the patience with jobs has ended, what writing down their end may take
 _REPORT_S = 0.5  # the seed's interval between two `draining backlog=N`
 
 
@@ -37,6 +37,7 @@ class Shutdown:
         self._drain_timeout_s = drain_timeout_s
         self._abort_patience_s = abort_patience_s
         self.phase = Phase.RUNNING
+        self.signal: int | None = None  # the first one that went with a change of phase
         self._next_report_s = _NEVER
         self._deadline_s = _NEVER
 
@@ -44,11 +45,16 @@ class Shutdown:
     def next_due_s(self) -> float:
         return min(self._next_report_s, self._deadline_s)
 
-    def enter(self, phase: Phase, now_s: float) -> bool:
+    @property
+    def is_forced(self) -> bool:
+        return self.phase is Phase.ABORTING
+
+    def enter(self, phase: Phase, now_s: float, signal: int | None = None) -> bool:
         """Go on to *phase*; False if the run is there or further already."""
         if self.phase.value >= phase.value:
             return False
         self.phase = phase
+        self.signal = signal if self.signal is None else self.signal
         self._next_report_s = self._deadline_s = _NEVER
         if phase is Phase.DRAINING:
             self._next_report_s = now_s + _REPORT_S
@@ -58,9 +64,16 @@ class Shutdown:
             self._deadline_s = now_s + self._abort_patience_s
         return True
 
+    def expect_end(self, now_s: float) -> None:
+        """No job is left. If the run is forced, and its patience has ended, what remains gets a moment."""
+        if self.is_forced and self._deadline_s == _NEVER:
+            self._deadline_s = now_s + _LAST_WORDS_S
+
     def take_due(self, now_s: float) -> list[Due]:
         """What is due by *now_s*, once each."""
-        due = []
+        due: list[Due] = []
+        if now_s < self.next_due_s:
+            return due
         if now_s >= self._next_report_s:
             self._next_report_s = now_s + _REPORT_S
             due.append(Due.REPORT)

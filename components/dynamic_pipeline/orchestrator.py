@@ -57,7 +57,7 @@ class Orchestrator:
         self._stop = stop  # no more records are drawn; set here only
         self._retry = retry
         self._drain_all = drain_all
-        self._shutdown = Shutdown(drain_timeout_s, abort_patience_s)
+        self.shutdown = Shutdown(drain_timeout_s, abort_patience_s)
         self._now = now
         self.limit = limit  # written here only; others may read it, and may be late
         self._window = limit + min(limit, _MOST_AHEAD)  # attempts in flight at the most
@@ -65,28 +65,27 @@ class Orchestrator:
         self._retries = WaitingRetries()
         self._news: list[ev.Event] = []  # what this step will tell
         self._source_has_ended = False
+        self._is_held = False  # the collector is far behind: nothing is started
         # How the run ended, for the one who asked for it. Read after `run` has returned.
         self.is_source_complete = False
-        self.signal: int | None = None
         self.error: BaseException | None = None
         self.is_abandoned = False  # a job that would not end was left behind on its thread
-        self.was_forced = False
 
     def load(self) -> Load:
         """A snapshot for the supervisor; any thread may take it."""
         return Load(len(self._backlog), len(self._in_flight), len(self._retries), self.limit)
 
     def run(self) -> None:
-        """Step until no accepted job is left."""
+        """Step until no accepted job is left. It waits for messages only, so a signal is always heard."""
         self._events.put(ev.RunStarted(self.limit))
         messages: list[Message] = []
-        backlog = self._backlog
         while not self.step(messages):
-            self._events.wait_room()
-            backlog.is_wanted = self._room() > 0
-            messages = self._inbox.take_wait(
-                self._next_wake_s(), or_ready=lambda: backlog.is_wanted and backlog
-            )
+            self._backlog.is_wanted = self._room() > 0
+            messages = self._inbox.take_wait(self._next_wake_s(), or_ready=self._may_go_on)
+
+    def _may_go_on(self) -> object:
+        """There is something to do that no message tells of; asked between parking and sleeping."""
+        return self._backlog if self._backlog.is_wanted else self._is_held and self._events.has_room()
 
     def step(self, messages: list[Message]) -> bool:
         """Handle *messages*, let due things happen, start what may run; never waits. True when all is done."""
@@ -108,10 +107,9 @@ class Orchestrator:
         self._dispatch()
         is_done = self._source_has_ended and not self.load().backlog
         if is_done:
-            if self._shutdown.phase is Phase.DRAINING:
+            if self.shutdown.phase is Phase.DRAINING:
                 tell(ev.Draining(0))
             tell(ev.JobsClosed())
-            self._shutdown.enter(Phase.FINISHED, self._now())
         if self._news:
             self._events.put_all(self._news)
             self._news.clear()
@@ -132,22 +130,27 @@ class Orchestrator:
             self._news.append(ev.JobRetrying(attempt, outcome, self._retry.max_retries))
 
     def _may_start(self) -> bool:
-        phase = self._shutdown.phase
+        phase = self.shutdown.phase
         return phase is Phase.RUNNING or (phase is Phase.DRAINING and self._drain_all)
+
+    def _free(self) -> int:
+        """How many attempts could be started."""
+        return 0 if self._is_held else self._window - len(self._in_flight)
 
     def _room(self) -> int:
         """How many new jobs could be started; none while the capped heap of retries is full."""
         if not self._may_start() or len(self._retries) >= (self._backlog.capacity or 1):
             return 0
-        return self._window - len(self._in_flight)
+        return self._free()
 
     def _dispatch(self) -> None:
         if not self._may_start():
             for job in self._backlog.take_nowait():  # the producer may still be offering the one it drew
                 self._news.append(ev.JobUnfinished(job))
             return
+        self._is_held = not self._events.has_room()
         if self._retries:
-            now, free = self._now(), self._window - len(self._in_flight)
+            now, free = self._now(), self._free()
             due: list[Attempt] = []
             while len(due) < free and self._retries.next_due_s() <= now:
                 due.append(self._retries.pop())
@@ -196,19 +199,16 @@ class Orchestrator:
                     self._begin_drain(f"a result could not be written: {error}", None)
 
     def _begin_drain(self, reason: str, signal: int | None) -> None:
-        if not self._shutdown.enter(Phase.DRAINING, self._now()):
+        if not self.shutdown.enter(Phase.DRAINING, self._now(), signal):
             return
-        self.signal = signal
         self._stop.set()
         self._news.append(ev.DrainStarted(reason, signal, self.load().backlog, self.limit))
         if not self._drain_all:
             self._give_up_waiting()
 
     def _begin_abort(self, reason: str, signal: int | None) -> None:
-        if not self._shutdown.enter(Phase.ABORTING, self._now()):
+        if not self.shutdown.enter(Phase.ABORTING, self._now(), signal):
             return
-        self.was_forced = True
-        self.signal = self.signal if self.signal is not None else signal
         self._stop.set()
         self._news.append(ev.AbortStarted(reason, self.load().backlog))
         self._give_up_waiting()
@@ -222,14 +222,12 @@ class Orchestrator:
             future.cancel()  # if it has not begun, its callback brings it back as cancelled
 
     def _let_time_pass(self) -> None:
-        if self._shutdown.next_due_s == float("inf"):
-            return
-        for due in self._shutdown.take_due(self._now()):
+        for due in self.shutdown.take_due(self._now()):
             match due:
                 case Due.REPORT:
                     self._news.append(ev.Draining(self.load().backlog))
                 case Due.DRAIN_TIMEOUT:
-                    self._begin_abort("drain timeout", self.signal)
+                    self._begin_abort("drain timeout", None)
                 case Due.ABANDON:
                     self._abandon()
 
@@ -243,7 +241,7 @@ class Orchestrator:
 
     def _next_wake_s(self) -> float | None:
         """Seconds until something is due by itself; None when only a message can change anything."""
-        due_s = self._shutdown.next_due_s
-        if len(self._in_flight) < self._window:
+        due_s = self.shutdown.next_due_s
+        if self._free() > 0:
             due_s = min(due_s, self._retries.next_due_s())
         return None if due_s == float("inf") else due_s - self._now()

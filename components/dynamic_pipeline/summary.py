@@ -20,3 +20,4 @@ class Summary:
     exit_code: int  # what the command line leaves with after such a run
     error: BaseException | None  # what stopped the run, if nobody asked for it
     is_abandoned: bool  # a job that would not end still runs on its thread
+    is_mute: bool  # a sink would not end after an abort; what it held was not written

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.closing import wait_written
 from dynamic_pipeline.collector import Collector, Sink
 from dynamic_pipeline.errors import OutputError, SourceError
 from dynamic_pipeline.events import Event, JobUnfinished, RunFinished
@@ -52,10 +53,10 @@ class Run:
         stop: Stop,
         on_end: Callable[[], object],
     ) -> None:
-        bell = Bell()  # the orchestrator's: its inbox and its backlog ring the same
+        bell = Bell()  # the orchestrator's: its inbox, its backlog and room in its events ring the same
         self._inbox: Handover[Message] = Handover(bell)
         self._backlog: Handover[Job] = Handover(bell, capacity=queue_capacity)
-        self._events: Handover[Event] = Handover(capacity=_EVENTS_CAPACITY)
+        self._events: Handover[Event] = Handover(capacity=_EVENTS_CAPACITY, room_bell=bell)
         self._stop_drawing = stop
         self._stop_supervising = Stop()
         self._is_endless = bool(getattr(source, "is_endless", False))
@@ -88,6 +89,7 @@ class Run:
         self._conducting = OwnedThread("orchestrator", self._conduct, self._crashed)
         self._crash: BaseException | None = None
         self._accepted = 0
+        self._is_mute = False
         self._ended = threading.Event()
 
     def start(self) -> Run:
@@ -149,19 +151,22 @@ class Run:
             self._orchestrator.run()
         except BaseException as error:  # an error of ours: no thread may be left behind
             self._crash = error
+        shutdown = self._orchestrator.shutdown
         is_hopeless = self._orchestrator.is_abandoned or self._crash is not None
         self._stop_drawing.set()
         self._stop_supervising.set()
         if self._crash is not None:
             self._backlog.unbind()  # nobody takes from it any more
         for thread in self._feeding:
-            thread.join(_FORCED_JOIN_S if self._orchestrator.was_forced or is_hopeless else None)
+            thread.join(_FORCED_JOIN_S if shutdown.is_forced or is_hopeless else None)
         self._executor.shutdown(wait=not is_hopeless, cancel_futures=True)
         self._accepted = self._producer.accepted  # a source that wakes later is not listened to any more
         for job in self._backlog.take_nowait():  # what it offered after the loop had ended
             self._events.put(JobUnfinished(job))
-        self._events.put(RunFinished(is_graceful=not (self._orchestrator.was_forced or is_hopeless)))
-        self._collecting.join()
+        self._events.put(RunFinished(is_graceful=not (shutdown.is_forced or is_hopeless)))
+        self._is_mute = not wait_written(lambda: self._collector.has_ended, self._inbox, shutdown)
+        if not self._is_mute:
+            self._collecting.join()
         self._ended.set()
         self._on_end()
 
@@ -177,15 +182,21 @@ class Run:
         orchestrator = self._orchestrator
         # The collector's own word counts too: the last batch is written when nobody reads the inbox any more.
         error = self._crash or orchestrator.error or self._collector.error
+        if self._is_mute:
+            text = "what takes the results has stalled; results of finished jobs were lost"
+            error = error or OutputError(text, reader_gone=False)
         io_fault = isinstance(error, (OSError, OutputError, SourceError))
+        unfinished = stats.unfinished
+        if self._is_mute:  # nobody knows more of the others than that they were not reported
+            unfinished = self._accepted - stats.succeeded - stats.failed
         ending = Ending(
             accepted=self._accepted,
             succeeded=stats.succeeded,
             failed=stats.failed,
-            unfinished=stats.unfinished,
+            unfinished=unfinished,
             is_source_complete=orchestrator.is_source_complete or self._is_endless,
-            signal=orchestrator.signal,
-            is_forced=orchestrator.was_forced,
+            signal=orchestrator.shutdown.signal,
+            is_forced=orchestrator.shutdown.is_forced,
             io_fault=io_fault,
             reader_gone=isinstance(error, OutputError) and error.reader_gone,
             crashed=error is not None and not io_fault,
@@ -194,10 +205,11 @@ class Run:
             accepted=ending.accepted,
             succeeded=stats.succeeded,
             failed=stats.failed,
-            unfinished=stats.unfinished,
+            unfinished=unfinished,
             retries=stats.retries,
             failures=tuple(stats.failures),
             exit_code=exit_code(ending),
             error=error,
             is_abandoned=orchestrator.is_abandoned,
+            is_mute=self._is_mute,
         )

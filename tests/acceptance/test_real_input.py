@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
 
-from tests.acceptance.conftest import PIPELINE, Starter
+from tests.acceptance.conftest import PATIENCE_S, PIPELINE, Starter
 from tests.acceptance.test_simulation import press_until_it_counts
+from tests.doubles import wait_until
 
 
 def test_a_command_per_line(run: Starter) -> None:
@@ -250,6 +254,30 @@ def test_a_reader_of_the_output_that_goes_away_is_141(tmp_path: Path) -> None:
 
     assert done.stdout == "141\n"
     assert "Traceback" not in done.stderr
+
+
+def test_a_reader_of_the_output_that_stalls_cannot_hold_a_stop(tmp_path: Path) -> None:
+    """One signal and a drain timeout end it, and what was lost on the way is never a success."""
+    (tmp_path / "in").write_text("1\n2\n3\n")
+    command = ["run", "-i", "in", "--set", "shutdown.drain_timeout=0.1s", "--set", "shutdown.kill_grace=0.1s"]
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [*PIPELINE, *command, "--", "printf", "%090000d", "{}"],
+        cwd=tmp_path,
+        stdout=writer,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        os.close(writer)
+        wait_until(lambda: _waiting_bytes(reader) > 65536 - 100)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_S) == 4
+    os.close(reader)
+
+
+def _waiting_bytes(pipe: int) -> int:
+    (count,) = struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4))
+    assert isinstance(count, int)
+    return count
 
 
 def test_a_full_disk_under_the_output_is_exit_4(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from dynamic_pipeline import (
     run,
     start,
 )
+from dynamic_pipeline.errors import OutputError
 from dynamic_pipeline.events import (
     AbortStarted,
     DrainStarted,
@@ -371,6 +372,33 @@ def test_a_job_that_does_not_end_is_left_behind() -> None:
     wait_until(lambda: gate.inside == 0)
     assert sink.events == told
     assert gate.arrived == [0]
+
+
+@pytest.mark.parametrize("count", [3, 20_000])  # all told before the stall; more than may wait to be told
+def test_results_that_nobody_takes_do_not_keep_an_abort_waiting(count: int) -> None:
+    """The one who takes the results has stalled; what was lost is a fault, and the counts add up."""
+    gate = Gate()
+    started = start(int, range(count), on_result=gate, abort_grace_s=0.0)
+    gate.wait_arrivals(1)
+    started.abort("enough")
+    summary = started.result()
+    assert (summary.is_mute, summary.exit_code) == (True, 4)
+    assert isinstance(summary.error, OutputError)
+    assert is_whole(summary)
+    gate.open()
+
+
+def test_a_stalled_reader_holds_the_source_back_and_the_drain_timeout_ends_it() -> None:
+    """Memory stays flat while it stalls: what is drawn is what may wait on the way."""
+    gate = Gate()
+    source = Endless()
+    started = start(int, source, on_result=gate, drain_timeout_s=0.01, abort_grace_s=0.0)
+    gate.wait_arrivals(1)
+    wait_until(lambda: len(started._events) >= 4096)
+    started.drain("enough")
+    assert started.result().is_mute
+    assert source.drawn < 10_000
+    gate.open()
 
 
 def test_a_source_that_blocks_for_ever_does_not_keep_an_abort_waiting() -> None:

@@ -77,14 +77,25 @@ def test_an_abort_has_one_deadline_and_no_reports() -> None:
     assert NOTHING == shutdown.take_due(200.0)
 
 
-def test_the_end_has_nothing_due() -> None:
-    """A finished run waits for nothing."""
+def test_what_is_left_after_the_last_job_of_a_forced_run_gets_a_moment_if_its_time_is_up() -> None:
+    """The patience of an abort is for jobs and output together; it is not given twice."""
     shutdown = Shutdown(2.0, 2.5)
-    shutdown.enter(Phase.ABORTING, 100.0)
-    shutdown.enter(Phase.FINISHED, 100.1)
-
+    shutdown.expect_end(99.0)
     assert math.inf == shutdown.next_due_s
-    assert NOTHING == shutdown.take_due(1e9)
+    shutdown.enter(Phase.ABORTING, 100.0)
+    shutdown.expect_end(101.0)
+    assert 102.5 == shutdown.next_due_s
+    assert [Due.ABANDON] == shutdown.take_due(102.5)
+    shutdown.expect_end(102.5)
+    assert 102.5 < shutdown.next_due_s < 103.5
+
+
+def test_the_first_signal_is_kept() -> None:
+    """The exit code names the signal that stopped the run, not the one that forced it."""
+    shutdown = Shutdown(None, 2.5)
+    shutdown.enter(Phase.DRAINING, 100.0, 2)
+    shutdown.enter(Phase.ABORTING, 101.0, 15)
+    assert (2, True) == (shutdown.signal, shutdown.is_forced)
 
 
 @given(st.lists(st.sampled_from(Phase)))

@@ -33,6 +33,7 @@ from tests.doubles import (
     is_end,
     job_of,
     kinds,
+    wait_until,
 )
 
 SEED = ThresholdScaling(2, 8, grow_threshold=50, shrink_threshold=10)
@@ -325,8 +326,8 @@ def test_drain_all_finishes_what_was_accepted_retries_included() -> None:
         bench.finish("ok")
     assert bench.count(ev.JobSucceeded) == 5
     assert bench.count(ev.JobRetrying) == 1
-    assert bench.orchestrator.signal == 2
-    assert not bench.orchestrator.was_forced
+    assert bench.orchestrator.shutdown.signal == 2
+    assert not bench.orchestrator.shutdown.is_forced
     assert kinds(bench.told[-2:]) == ["Draining", "JobsClosed"]
     assert bench.told[-2] == ev.Draining(0)
 
@@ -337,7 +338,7 @@ def test_a_second_drain_changes_nothing() -> None:
     bench.accept()
     bench.step(msg.Drain("first", 2))
     assert bench.step(msg.Drain("second", 15)) == []
-    assert bench.orchestrator.signal == 2
+    assert bench.orchestrator.shutdown.signal == 2
 
 
 def test_a_drain_says_every_half_second_how_much_is_left() -> None:
@@ -409,8 +410,8 @@ def test_a_drain_that_takes_too_long_becomes_an_abort() -> None:
     bench.clock.advance(0.1)
     bench.step()
     assert bench.count(ev.AbortStarted) == 1
-    assert bench.orchestrator.was_forced
-    assert bench.orchestrator.signal == 15
+    assert bench.orchestrator.shutdown.is_forced
+    assert bench.orchestrator.shutdown.signal == 15
     bench.step(msg.SourceEnded(is_complete=False))
     bench.finish("ok")
     assert bench.is_done
@@ -461,7 +462,7 @@ def test_work_without_abort_is_left_to_itself() -> None:
     bench = Bench(work=lambda attempt: attempt)
     bench.accept()
     bench.step(msg.Abort("asked to"))
-    assert bench.orchestrator.was_forced
+    assert bench.orchestrator.shutdown.is_forced
 
 
 def test_an_abort_keeps_the_first_signal() -> None:
@@ -469,7 +470,7 @@ def test_an_abort_keeps_the_first_signal() -> None:
     bench = Bench()
     bench.step(msg.Drain("signal received", 2))
     bench.step(msg.Abort("second signal", 15))
-    assert bench.orchestrator.signal == 2
+    assert bench.orchestrator.shutdown.signal == 2
 
 
 def test_a_job_that_would_not_end_is_abandoned() -> None:
@@ -540,7 +541,7 @@ def test_a_reader_that_went_away_aborts_the_run() -> None:
     bench.step()
     bench.step(msg.SinkFailed(OutputError("stdout: Broken pipe", reader_gone=True)))
     assert bench.count(ev.AbortStarted) == 1
-    assert bench.orchestrator.was_forced
+    assert bench.orchestrator.shutdown.is_forced
 
 
 def test_a_future_that_raises_means_that_the_pool_broke() -> None:
@@ -564,56 +565,92 @@ def test_a_future_that_nobody_knows_is_ignored() -> None:
 # ── the loop around the steps ───────────────────────────────────────────────────────────────────────
 
 
-class _SelfEmptying(Handover[ev.Event]):
-    """Plays the collector on the thread that waits for room, and keeps the longest that it has been."""
-
-    def __init__(self, capacity: int) -> None:
-        super().__init__(capacity=capacity)
-        self.longest = 0
-        self.seen: list[ev.Event] = []
-
-    def wait_room(self) -> None:
-        self.longest = max(self.longest, len(self))
-        if self.is_full:
-            self.seen += self.take_nowait()
-
-
-def test_run_steps_until_no_job_is_left_and_waits_for_a_slow_collector() -> None:
-    """Events never pile up beyond their capacity and what one step tells; the first is the start of the run."""
-    events = _SelfEmptying(capacity=10)
+def test_while_the_collector_is_far_behind_nothing_is_started_and_every_message_is_heard() -> None:
+    """The reader of stdout may stall for ever: events stay bounded, and a signal still drains the run."""
+    events: Handover[ev.Event] = Handover(capacity=10)
     backlog: Handover[Job] = Handover()
     inbox: Handover[msg.Message] = Handover()
+    work, stop = ScriptedWork(), Stop()
+    backlog.put_all(Job(number, None) for number in range(1, 501))
+    orchestrator = Orchestrator(
+        work, InlineExecutor(), 1, backlog, inbox, events, stop, retry=RetryPolicy(0), drain_all=True
+    )
+    while not events.is_full:
+        orchestrator.step(inbox.take_nowait())
+    done = len(work.attempts)
+    for _ in range(3):
+        orchestrator.step(inbox.take_nowait())
+    assert len(work.attempts) == done
+    assert 10 <= len(events) <= 10 + 2
+    orchestrator.step([msg.Drain("signal received", 2)])
+    assert stop.is_set
+    taken = events.take_nowait(4)
+    orchestrator.step([])
+    assert len(work.attempts) == done, "it goes on when half has been taken, not before"
+    taken += events.take_nowait(4)
+    orchestrator.step([])
+    assert len(work.attempts) > done
+
+
+def test_no_due_retry_is_started_or_waited_for_while_the_collector_is_far_behind() -> None:
+    """A retry that is due and cannot start must not make the loop spin."""
+    bench = Bench()
+    bench.accept()
+    bench.step()
+    bench.script[1, 1] = ValueError("again")
+    bench.executor.finish()
+    bench.events.capacity = 3
+    bench.events.put_all([ev.RunStarted(2)] * 3)
+    bench.orchestrator.step(bench.inbox.take_nowait())
+    assert bench.executor.running == []
+    assert bench.orchestrator._next_wake_s() is None
+    bench.step()
+    bench.step()
+    assert [call.attempt.number for call in bench.executor.running] == [2]
+
+
+def test_run_goes_on_when_the_collector_has_caught_up() -> None:
+    """It sleeps until half of the events have been taken, and no message tells it so."""
+    bell = Bell()
+    events: Handover[ev.Event] = Handover(capacity=10, room_bell=bell)
+    backlog: Handover[Job] = Handover(bell, capacity=600)
+    inbox: Handover[msg.Message] = Handover(bell)
     backlog.put_all(Job(number, None) for number in range(1, 501))
     inbox.put(msg.SourceEnded(is_complete=True))
-    Orchestrator(
+    orchestrator = Orchestrator(
         ScriptedWork(), InlineExecutor(), 1, backlog, inbox, events, Stop(), retry=RetryPolicy(0)
-    ).run()
-    told = events.seen + events.take_nowait()
-    assert told[0] == ev.RunStarted(1)
-    assert kinds(told).count("JobSucceeded") == 500
-    assert 10 <= events.longest <= 10 + 2
+    )
+    running = Spawned(orchestrator.run)
+    seen: list[ev.Event] = []
+    while not seen or not isinstance(seen[-1], ev.JobsClosed):
+        wait_until(lambda: bell.parked or not running.thread.is_alive())
+        assert len(events) <= 10 + 3
+        seen += events.take_nowait()
+    running.result()
+    assert kinds(seen).count("JobSucceeded") == 500
 
 
-class _LateOffer(Handover[ev.Event]):
+class _LateOffer(Handover[msg.Message]):
     """Lets a job come between a step and the wait that follows: the reader is not parked, nobody rings."""
 
-    def __init__(self, backlog: Handover[Job]) -> None:
-        super().__init__()
+    def __init__(self, bell: Bell, backlog: Handover[Job]) -> None:
+        super().__init__(bell)
         self._backlog = backlog
         self._has_come = False
 
-    def wait_room(self) -> None:
+    def take_wait(self, *args: Any, **kwargs: Any) -> list[msg.Message]:
         if not self._has_come:
             self._has_come = True
             self._backlog.put(Job(1, None))
+        return super().take_wait(*args, **kwargs)
 
 
 def test_run_sees_a_job_that_came_just_before_it_waits() -> None:
     """With no message to come it would sleep for ever beside an accepted job."""
     bell = Bell()
     backlog: Handover[Job] = Handover(bell, capacity=5)
-    inbox: Handover[msg.Message] = Handover(bell)
-    events = _LateOffer(backlog)
+    inbox = _LateOffer(bell, backlog)
+    events: Handover[ev.Event] = Handover()
 
     def work(attempt: Attempt) -> None:
         inbox.put(msg.SourceEnded(is_complete=True))

@@ -194,9 +194,11 @@ def conduct(task: Task, settings: Settings, stop: Stop, log: LogSink) -> int:
     ).start()
     started.obey(signals, last_resort=task.kill)
     summary = started.result()
-    if summary.is_abandoned:
+    if summary.is_abandoned or summary.is_mute:
         task.kill()
     task.close()
+    if summary.is_mute:  # the one who does not read what we wrote would not read our last words either
+        os._exit(summary.exit_code)
     code = _flush_stdout(summary.exit_code)
     _tell_end(task, summary, code, log)
     if summary.is_abandoned:
