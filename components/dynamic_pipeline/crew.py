@@ -91,10 +91,6 @@ class Crew:
         bell.release()
         return True
 
-    def wake_all(self) -> None:
-        while self.wake_one():
-            pass
-
     def start_thread(self) -> bool:
         """Start one worker; the caller holds the lock. False where the system allows no more threads."""
         thread = threading.Thread(name=next(self.names), target=_work, args=(self,))
@@ -124,7 +120,7 @@ class Crew:
             self.retired.append(threading.current_thread())
             self.surplus = len(self.threads) > self.limit
         self.on_its_way = False
-        if self.surplus or self.calls:
+        if self.surplus or self.calls or self.closing:
             self.wake_one()
         return True
 
@@ -142,7 +138,7 @@ class Crew:
         """Let every worker leave once `calls` is empty. Takes no lock: a garbage collection may call it."""
         self.refuses = True  # first: a worker that sees `closing` leaves
         self.closing = True
-        self.wake_all()
+        self.wake_one()  # whoever leaves wakes the next: a thousand at once would fight for the interpreter
 
     def join(self) -> None:
         """Wait until all workers have ended. The list is copied under the lock: one may just be starting."""
@@ -186,6 +182,7 @@ def _work(crew: Crew) -> None:  # noqa: C901, PLR0912 - the hot loop; a call per
             if was_woken:
                 was_woken = crew.on_its_way = False
             if crew.closing and not calls:  # in this order: what is appended after `closing` is taken out
+                crew.wake_one()
                 return
             # 1. we park; 2. we look again; 3. we sleep. Who appends a call between 1 and 3 finds our
             # bell and rings it; who did so before 1 is seen in 2.
