@@ -10,11 +10,8 @@ from typing import Protocol
 from dynamic_pipeline.events import Event, RunFinished
 from dynamic_pipeline.handover import Handover
 from dynamic_pipeline.inbox import Message, SinkFailed, Written
+from dynamic_pipeline.napping import NAP_S
 from dynamic_pipeline.stats import Stats
-
-# After a batch the thread naps instead of being woken by the next event: jobs that end within the nap
-# cost it one wake-up together. Half a millisecond is below what a person or a file notices.
-_NAP_S = 0.0005
 
 
 class Sink(Protocol):
@@ -50,7 +47,7 @@ class Collector:
         """Handle batches until the run's last event was written."""
         try:
             while not self.handle(self._events.take_wait()):
-                nap(_NAP_S)
+                nap(NAP_S)
         finally:
             self.has_ended = True
             self._inbox.put(Written())

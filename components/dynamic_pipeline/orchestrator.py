@@ -1,6 +1,6 @@
 """The loop that decides what runs next: handle messages, settle, dispatch; nothing else.
 
-It never sleeps, logs, formats, reads configuration or opens a file, and knows no number that belongs to
+It never logs, formats, reads configuration or opens a file, and knows no number that belongs to
 a policy. Time comes from one callable, so that a test can step it by hand on a clock of its own.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
-from time import monotonic
+from time import monotonic, sleep
 
 from dynamic_pipeline import events as ev
 from dynamic_pipeline import inbox as msg
@@ -19,21 +19,20 @@ from dynamic_pipeline.handover import Handover
 from dynamic_pipeline.inbox import Message
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.lifecycle import Due, Phase, Shutdown
+from dynamic_pipeline.napping import NAP_S, reserve_outlasts_nap
 from dynamic_pipeline.retry import RetryAfter, RetryPolicy
 from dynamic_pipeline.scaling import Load
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.waiting import WaitingRetries
 
 _new = tuple.__new__  # for the named tuples of the hot path, see attempts.py
-_MOST_AHEAD = 64  # calls that wait inside the executor: enough to keep its workers busy between two steps
 
 
 class Orchestrator:
     """Decides what runs next. One thread, the caller of `run` or `step`, owns every field.
 
     Guarantees: each accepted job ends in exactly one `JobSucceeded`, `JobFailed` or `JobUnfinished`; at
-    most the limit, and never more than 64, wait inside the executor beside the limit that runs; a due retry
-    is started before a new job; nothing is started after an abort.
+    most as many wait inside the executor as may run there; a due retry is started before a new job; nothing is started after an abort.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Orchestrator:
         self.shutdown = Shutdown(drain_timeout_s, abort_patience_s)
         self._now = now
         self.limit = limit  # written here only; others may read it, and may be late
-        self._window = limit + min(limit, _MOST_AHEAD)  # attempts in flight at the most
+        self._window = 2 * limit  # attempts in flight at the most
         self._in_flight: dict[Future[Outcome], Attempt] = {}
         self._retries = WaitingRetries()
         self._news: list[ev.Event] = []  # what this step will tell
@@ -75,11 +74,16 @@ class Orchestrator:
         """A snapshot for the supervisor; any thread may take it."""
         return Load(len(self._backlog), len(self._in_flight), len(self._retries), self.limit)
 
-    def run(self) -> None:
+    def run(self, nap: Callable[[float], object] = sleep) -> None:
         """Step until no accepted job is left. It waits for messages only, so a signal is always heard."""
         self._events.put(ev.RunStarted(self.limit))
         messages: list[Message] = []
+        before_s = 0.0
         while not self.step(messages):
+            now_s = self._now()
+            if reserve_outlasts_nap(len(self._in_flight) - self.limit, len(messages), now_s - before_s):
+                nap(NAP_S)
+            before_s = now_s
             self._backlog.is_wanted = self._room() > 0
             messages = self._inbox.take_wait(self._next_wake_s(), or_ready=self._may_go_on)
 
@@ -133,8 +137,7 @@ class Orchestrator:
         phase = self.shutdown.phase
         return phase is Phase.RUNNING or (phase is Phase.DRAINING and self._drain_all)
 
-    def _free(self) -> int:
-        """How many attempts could be started."""
+    def _free(self) -> int:  # how many attempts could be started
         return 0 if self._is_held else self._window - len(self._in_flight)
 
     def _room(self) -> int:
@@ -173,7 +176,7 @@ class Orchestrator:
                 if decision.limit != self.limit:
                     tell(ev.LimitChanged(self.limit, decision.limit, load.backlog, decision.reason))
                     self.limit = decision.limit
-                    self._window = decision.limit + min(decision.limit, _MOST_AHEAD)
+                    self._window = 2 * decision.limit
                     self._executor.resize(decision.limit)
             case msg.SourceEnded(is_complete, error):
                 self._source_has_ended = True

@@ -198,11 +198,11 @@ def test_no_new_job_is_taken_while_queue_capacity_retries_wait() -> None:
 # ── the window and the limit ────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("limit", "window"), [(1, 2), (3, 6), (64, 128), (100, 164)])
+@pytest.mark.parametrize(("limit", "window"), [(1, 2), (3, 6), (64, 128), (1000, 2000)])
 def test_no_more_than_the_limit_and_a_little_is_handed_out(limit: int, window: int) -> None:
-    """The executor holds the limit and as many again, but never more than 64, that wait."""
+    """The executor holds the limit, and as many again that wait."""
     bench = Bench(limit=limit)
-    bench.accept(200)
+    bench.accept(window + 10)
     bench.step()
     assert bench.in_flight == len(bench.executor.submitted) == window
     bench.finish("ok")
@@ -720,7 +720,7 @@ class AnyRun(RuleBasedStateMachine):
         fresh = bench.executor.submitted[before:]
         if fresh:
             limit = bench.orchestrator.limit
-            assert bench.in_flight <= limit + min(limit, 64)
+            assert bench.in_flight <= 2 * limit
         if bench.orchestrator.load().waiting >= self.capacity and waiting >= self.capacity:
             assert all(call.attempt.number > 1 for call in fresh)
         numbers = [call.attempt.number > 1 for call in fresh]
