@@ -19,16 +19,30 @@ class Spool:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
 
     def fileno(self) -> int:
-        """The descriptor for the child to write to; valid until `seal`."""
+        """The descriptor for the child to write to; valid until `close`."""
         return self._fd
 
+    def close(self) -> None:
+        """Close our end: the child has its own, and a thousand that run must not cost us a thousand open files."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
     def seal(self) -> None:
-        """The command is over: close the file, and keep it only if it is large."""
-        size = os.fstat(self._fd).st_size
+        """The command is over: keep the file only if it is large.
+
+        Raises:
+            OSError: somebody has removed the file.
+        """
+        self.close()
+        if self._path is None:
+            return
+        size = os.stat(self._path).st_size  # noqa: PTH116 - a hot path: one call per job and stream
         if size <= _IN_MEMORY:
-            self._data = os.pread(self._fd, size, 0) if size else b""
+            if size:
+                with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - same
+                    self._data = file.read(_IN_MEMORY)
             self._unlink()
-        os.close(self._fd)
 
     def chunks(self) -> Iterator[bytes]:
         """What was written, in pieces."""

@@ -104,6 +104,16 @@ def test_output_is_whole_per_job_and_kept_apart(run: Starter) -> None:
     assert all(err[at] == err[at + 1] == err[at + 2] for at in range(0, 120, 3))
 
 
+def test_a_command_that_runs_costs_one_open_file(tmp_path: Path) -> None:
+    """Fifty at once under a limit of 128 descriptors; each held three once, and they could not be started."""
+    (tmp_path / "in").write_text("".join(f"{number}\n" for number in range(100)))
+    line = 'ulimit -n 128 && exec "$@" run -i in -j 50 --max-retries 0 -- sh -c "sleep 0.3; echo $1" sh'
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *PIPELINE], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
 def test_large_output_is_exact(run: Starter) -> None:
     """Megabytes of bytes pass through unchanged, and the folder that held them is gone."""
     tmp = os.environ.get("TMPDIR", "/tmp")

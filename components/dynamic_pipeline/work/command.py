@@ -107,6 +107,8 @@ class CommandWork:
             group = ProcessGroup(argv, env, output.stdout.fileno(), output.stderr.fileno())
         except (OSError, ValueError) as error:
             raise _start_failure(argv, error) from None
+        for spool in output:
+            spool.close()
         self._pids.add(group.pid)
         if self._is_killed:  # add, then look: `kill` marks, then reads the set
             group.send(signal.SIGKILL)
@@ -140,7 +142,7 @@ class CommandWork:
 
 
 def _drop(spool: Spool) -> None:
-    spool.seal()
+    spool.close()
     spool.discard()
 
 
