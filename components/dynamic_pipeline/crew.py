@@ -141,11 +141,19 @@ class Crew:
         self.wake_one()  # whoever leaves wakes the next: a thousand at once would fight for the interpreter
 
     def join(self) -> None:
-        """Wait until all workers have ended. The list is copied under the lock: one may just be starting."""
-        with self.lock:
-            threads = [*self.threads, *self.retired]
-        for thread in threads:
-            thread.join()
+        """Wait until all workers have ended, those too that a late `resize` or call for help has started.
+
+        The list is copied under the lock: one may just be starting.
+        """
+        ended: set[threading.Thread] = set()
+        while True:
+            with self.lock:
+                threads = {*self.threads, *self.retired} - ended
+            if not threads:
+                return
+            for thread in threads:
+                thread.join()
+            ended |= threads
 
     def break_(self, why: str) -> None:
         self.broken, self.refuses = why, True

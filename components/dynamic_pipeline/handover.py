@@ -96,7 +96,8 @@ class Handover(Generic[_T]):
 
     @property
     def is_full(self) -> bool:
-        return self.capacity is not None and len(self._items) >= self.capacity
+        capacity = self.capacity  # once: `unbind` takes it away from another thread
+        return capacity is not None and len(self._items) >= capacity
 
     def has_room(self) -> bool:
         """False from the moment that the queue is full until half of it has been taken; the writer asks.
@@ -119,7 +120,7 @@ class Handover(Generic[_T]):
 
     def offer(self, item: _T) -> None:
         """Add *item*, waiting for room. There is no timeout: the reader takes until the writer has ended."""
-        if self.capacity is not None and len(self._items) >= self.capacity:
+        if self.is_full:
             self.wait_room()
         self._items.append(item)
         if self._bell.parked and self.is_wanted:

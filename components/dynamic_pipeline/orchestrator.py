@@ -147,11 +147,11 @@ class Orchestrator:
         return self._free()
 
     def _dispatch(self) -> None:
+        self._is_held = not self._events.has_room()
         if not self._may_start():
             for job in self._backlog.take_nowait():  # the producer may still be offering the one it drew
                 self._news.append(ev.JobUnfinished(job))
             return
-        self._is_held = not self._events.has_room()
         if self._retries:
             now, free = self._now(), self._free()
             due: list[Attempt] = []

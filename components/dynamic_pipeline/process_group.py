@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 _POLL_S = 0.02  # between two looks where the kernel cannot wake us
+_LONGEST_POLL_S = 0.2  # a look may read all of /proc, and a thousand groups may be looked at at once
 
 
 class ProcessGroup:
@@ -65,10 +66,12 @@ class ProcessGroup:
         """TERM to the group, *grace_s* seconds for all of it to leave, then KILL. Returns when it has gone."""
         self.send(signal.SIGTERM)
         deadline_s = time.monotonic() + grace_s
+        pause_s = _POLL_S
         while not (self.has_exited() and not self._has_others()):
             if time.monotonic() >= deadline_s:
                 break
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_POLL_S)
         self.send(signal.SIGKILL)
 
     def send(self, signum: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import itertools
 import os
 import threading
@@ -29,7 +31,7 @@ from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary
 from dynamic_pipeline.supervisor import Supervisor
 
-_EVENTS_CAPACITY = 4096  # events that wait for the collector before the orchestrator waits for it
+_EVENTS_CAPACITY = 4096  # events that wait for the collector before nothing more is started
 _FORCED_JOIN_S = 0.2  # after a forced stop, how long a thread stuck in a user's source is waited for
 _worker_names = map("worker-{:02d}".format, itertools.count(1))  # unique for the life of the process
 
@@ -57,6 +59,7 @@ class Run:
         self._inbox: Handover[Message] = Handover(bell)
         self._backlog: Handover[Job] = Handover(bell, capacity=queue_capacity)
         self._events: Handover[Event] = Handover(capacity=_EVENTS_CAPACITY, room_bell=bell)
+        self._work = work
         self._stop_drawing = stop
         self._stop_supervising = Stop()
         self._is_endless = bool(getattr(source, "is_endless", False))
@@ -157,6 +160,8 @@ class Run:
         self._stop_supervising.set()
         if self._crash is not None:
             self._backlog.unbind()  # nobody takes from it any more
+            with contextlib.suppress(BaseException):  # there is one error to tell of already
+                getattr(self._work, "abort", bool)()
         for thread in self._feeding:
             thread.join(_FORCED_JOIN_S if shutdown.is_forced or is_hopeless else None)
         self._executor.shutdown(wait=not is_hopeless, cancel_futures=True)
@@ -178,7 +183,7 @@ class Run:
         self._crashed(thread, error)
 
     def _summary(self) -> Summary:
-        stats: Stats = self._collector.stats
+        stats: Stats = copy.copy(self._collector.stats)  # a collector that was given up may still count on
         orchestrator = self._orchestrator
         # The collector's own word counts too: the last batch is written when nobody reads the inbox any more.
         error = self._crash or orchestrator.error or self._collector.error
@@ -210,6 +215,6 @@ class Run:
             failures=tuple(stats.failures),
             exit_code=exit_code(ending),
             error=error,
-            is_abandoned=orchestrator.is_abandoned,
+            is_abandoned=orchestrator.is_abandoned or self._crash is not None,
             is_mute=self._is_mute,
         )

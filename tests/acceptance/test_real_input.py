@@ -79,6 +79,69 @@ def test_a_record_cannot_forge_a_line(run: Starter) -> None:
     assert "  job 1  -:1  x\\r2025/08/13" in program.stderr
 
 
+def test_placeholders_name_parts_of_a_path_and_the_job(run: Starter) -> None:
+    """As in GNU parallel: without extension, last part, folder; the number of the job, and a slot that is free."""
+    done = run(
+        "run",
+        "-i",
+        "-",
+        "-j",
+        "1",
+        "--",
+        "echo",
+        "{.}",
+        "{/}",
+        "{//}",
+        "{/.}",
+        "{#}",
+        "{%}",
+        stdin="in/a.b.c\n",
+    )
+    assert done.stdout == "in/a.b a.b.c in a.b 1 1\n"
+
+
+def test_slots_are_numbers_of_what_runs_at_once(run: Starter) -> None:
+    """No two at the same time have the same, and none is above the number of workers."""
+    job = 'set -e; mkdir "slot$PIPELINE_JOB_SLOT"; echo "$PIPELINE_JOB_SLOT"; rmdir "slot$PIPELINE_JOB_SLOT"'
+    lines = "".join(f"{number}\n" for number in range(60))
+    done = run("run", "-i", "-", "-j", "4", "--max-retries", "0", "--", "sh", "-c", job, "sh", stdin=lines)
+    assert done.process.returncode == 0, done.stderr
+    assert set(done.stdout.split()) <= {"1", "2", "3", "4"}
+
+
+def test_names_from_find_print0_pass_whatever_they_hold(run: Starter) -> None:
+    """With -0 a newline, blanks and a carriage return belong to the record."""
+    done = run("run", "-0", "-i", "-", "-j", "1", "--", "printf", "[%s]", stdin=b"a\nb\0 c \0d\r\0\0\xff")
+    assert (done.folder / "stdout").read_bytes() == b"[a\nb][ c ][d\r][\xff]"
+
+
+def test_a_dry_run_prints_the_commands_and_runs_none(run: Starter) -> None:
+    """One line a job, ready to be copied; nothing is created, not even the log."""
+    done = run("run", "-i", "-", "--dry-run", "--", "touch", "{}.out", "{#}", stdin="a b\n\nc'd\n")
+    assert done.process.returncode == 0
+    assert done.stdout == "touch 'a b.out' 1\ntouch 'c'\\''d.out' 2\n"
+    assert sorted(path.name for path in done.folder.iterdir()) == ["stderr", "stdin", "stdout"]
+
+
+def test_a_dry_run_of_a_call(run: Starter) -> None:
+    """The function is not even imported twice: it is not imported at all."""
+    done = run("run", "-i", "-", "--dry-run", "--call", "nosuch.module:f", stdin="it's\n")
+    assert (done.process.returncode, done.stdout) == (0, 'nosuch.module:f("it\'s")\n')
+
+
+def test_a_record_that_an_inner_shell_would_read_is_warned_of_or_refused(run: Starter) -> None:
+    """A line of the log; with --strict a usage error, and nothing runs."""
+    command = ("--", "sh", "-c", "echo {}")
+    warned = run("run", "-i", "-", *command, stdin="a\n")
+    assert "warning: {} is read as code by sh; {:q} quotes it" in warned.log
+    assert warned.stdout == "a\n"
+    refused = run("run", "-i", "-", "--strict", *command, stdin="a\n")
+    assert (refused.process.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith(
+        "pipeline: error: --strict: {} is read as code by sh; {:q} quotes it\n  hint: "
+    )
+
+
 def test_output_is_whole_per_job_and_kept_apart(run: Starter) -> None:
     """Jobs that write at the same time do not interleave; stderr stays on stderr."""
     script = "for i in 1 2 3; do echo out$1; echo err$1 >&2; done"
@@ -239,6 +302,15 @@ def test_mistakes_are_told_before_anything_is_created(run: Starter, args: tuple[
     assert not (program.folder / "logs").exists()
 
 
+@pytest.mark.parametrize("word", ["{nosuch}", "{2}"])
+def test_a_placeholder_without_a_value_is_refused_before_any_job(run: Starter, word: str) -> None:
+    """It is never empty and never left as it stands."""
+    done = run("run", "-i", "-", "--", "touch", f"made-{word}", stdin="a\n")
+    assert done.process.returncode == 2
+    assert f"{word}: there is no such value" in done.stderr
+    assert not list(done.folder.glob("made*"))
+
+
 def test_a_pipe_never_falls_back_to_the_demo(run: Starter) -> None:
     """Records without a workload are a mistake, not a wish to see the simulation."""
     program = run("run", stdin="a\nb\n")
@@ -281,6 +353,31 @@ def test_a_reader_of_the_output_that_stalls_cannot_hold_a_stop(tmp_path: Path) -
         wait_until(lambda: _waiting_bytes(reader) > 65536 - 100)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 4
+    os.close(reader)
+
+
+@pytest.mark.parametrize(
+    "args", [("-i", "in", "--call", "builtins:print"), ("--jobs", "5", "--time-scale", "0")]
+)
+def test_signals_are_heard_before_the_first_and_after_the_last_job(
+    tmp_path: Path, args: tuple[str, ...]
+) -> None:
+    """stdout is full from the start: prints that wait in a buffer, or the log, hold nobody for ever."""
+    (tmp_path / "in").write_text("1\n2\n3\n")
+    reader, writer = os.pipe()
+    os.write(writer, b"x" * 65536)  # all that it holds
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    line = [*PIPELINE, "run", *args, "--set", "shutdown.kill_grace=0.1s"]
+    with subprocess.Popen(line, cwd=tmp_path, stdout=writer, stderr=subprocess.DEVNULL, env=env) as process:
+        os.close(writer)
+        wait_until((tmp_path / "logs" / "pipeline.log").exists)
+
+        def has_ended_after_another() -> bool:
+            process.send_signal(signal.SIGINT)
+            return process.poll() is not None
+
+        wait_until(has_ended_after_another)
+        assert process.returncode in {4, 130}
     os.close(reader)
 
 

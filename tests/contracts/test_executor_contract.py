@@ -25,7 +25,16 @@ from typing import Any
 import pytest
 from dynamic_pipeline import ResizableThreadPoolExecutor
 
-from tests.doubles import PATIENCE_S, Call, Gate, ManualExecutor, Spawned, wait_until, worker_threads
+from tests.doubles import (
+    PATIENCE_S,
+    Call,
+    Gate,
+    ManualExecutor,
+    Spawned,
+    wait_until,
+    wait_until_waiting,
+    worker_threads,
+)
 
 PREFIX = "contract"
 
@@ -424,6 +433,26 @@ def test_shutdown_waits_for_the_threads(pool: Executor) -> None:
     list(pool.map(int, range(10)))
     assert worker_threads(PREFIX)
     pool.shutdown(wait=True)
+    assert worker_threads(PREFIX) == []
+
+
+def test_shutdown_waits_for_threads_that_a_late_resize_starts() -> None:
+    """Calls that still wait get them; when it returns they have ended too."""
+    pool, first, others = ResizableThreadPoolExecutor(1, PREFIX), Gate(), Gate()
+    pool.submit(first)
+    futures = [pool.submit(others, number) for number in range(2)]
+    first.wait_arrivals(1)
+    (worker,) = worker_threads(PREFIX)
+    closing = Spawned(lambda: pool.shutdown(wait=True))
+    wait_until_waiting(closing.thread, "join")
+    pool.resize(3)
+    others.wait_arrivals(2)
+    first.open()
+    wait_until(lambda: not worker.is_alive())
+    wait_until_waiting(closing.thread, "join")
+    others.open()
+    closing.result()
+    assert all(future.done() for future in futures)
     assert worker_threads(PREFIX) == []
 
 

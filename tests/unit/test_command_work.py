@@ -12,6 +12,7 @@ import pytest
 from dynamic_pipeline.attempts import Attempt, Failed, Outcome, Succeeded, run_attempt
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.records import Record
+from dynamic_pipeline.templates import CommandTemplate
 from dynamic_pipeline.work.command import CommandOutput, CommandWork
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -28,7 +29,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     made: list[CommandWork] = []
 
     def make(*command: str, kill_grace_s: float = 0.2) -> CommandWork:
-        made.append(CommandWork(command, run_id="run-1", kill_grace_s=kill_grace_s))
+        made.append(CommandWork(CommandTemplate(command), run_id="run-1", kill_grace_s=kill_grace_s))
         return made[-1]
 
     yield make
@@ -94,7 +95,7 @@ def test_a_record_is_never_shell_text(
 @settings(max_examples=25, deadline=None)
 def test_any_bytes_but_nul_arrive(raw: bytes) -> None:
     """The argument is the record, byte for byte."""
-    work = CommandWork(("printf", "%s"), run_id="run-1", kill_grace_s=0.2)
+    work = CommandWork(CommandTemplate(("printf", "%s")), run_id="run-1", kill_grace_s=0.2)
     try:
         assert raw == stdout(do(work, raw))
     finally:
@@ -230,7 +231,7 @@ def test_large_output_stays_in_its_file_until_it_is_discarded(make: Make, tmp_pa
 def test_close_removes_what_is_left(tmp_path: Path) -> None:
     """Outputs that nobody showed go with their folder, and no descriptor stays open."""
     fds = len(list(Path("/dev/fd").iterdir()))
-    work = CommandWork(("head", "-c", "20000"), run_id="run-1", kill_grace_s=0.2)
+    work = CommandWork(CommandTemplate(("head", "-c", "20000")), run_id="run-1", kill_grace_s=0.2)
     do(work, b"/dev/zero")
     work.close()
 

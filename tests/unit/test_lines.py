@@ -296,3 +296,44 @@ def test_a_source_leaves_no_descriptor_open(tmp_path: Path) -> None:
     del records
 
     assert before == open_fds()
+
+
+def test_nul_separates_records_that_may_hold_anything(tmp_path: Path) -> None:
+    """No CR, BOM, newline or white space is dropped; only what is empty is skipped, and counted."""
+    path = tmp_path / "in.txt"
+    path.write_bytes(b"\xef\xbb\xbfa\r\0\0 \0\n\r\0\0b\nc")
+    stop = Stop()
+    source = LineSource([str(path)], stop, separator=b"\0")
+    records = [(record.line, record.raw) for record in source]
+    stop.set()
+
+    assert [(1, b"\xef\xbb\xbfa\r"), (3, b" "), (4, b"\n\r"), (6, b"b\nc")] == records
+    assert (2, False) == (source.blank, source.has_cr)
+
+
+def test_a_record_between_nuls_has_the_same_limit(tmp_path: Path) -> None:
+    """A mebibyte, newlines and all."""
+    path = tmp_path / "in.txt"
+    path.write_bytes(b"\n" * (MOST_BYTES + 1) + b"\0next")
+    stop = Stop()
+    long, following = LineSource([str(path)], stop, separator=b"\0")
+    stop.set()
+
+    assert f"the record is longer than {MOST_BYTES} bytes" == long.problem
+    assert (b"next", 2) == (following.raw, following.line)
+
+
+@pytest.mark.parametrize(
+    ("content", "blank", "has_cr"),
+    [(b"a\nb", 0, False), (b"\n \na\rb\n\n", 3, False), (b"a\r\n", 0, True), (b"a\n\r\n", 1, True)],
+)
+def test_what_was_dropped_is_counted(tmp_path: Path, content: bytes, blank: int, has_cr: bool) -> None:
+    """Blank lines, and whether a CR was dropped, are there for a warning after the run."""
+    path = tmp_path / "in.txt"
+    path.write_bytes(content)
+    stop = Stop()
+    source = LineSource([str(path)], stop)
+    list(source)
+    stop.set()
+
+    assert (blank, has_cr) == (source.blank, source.has_cr)

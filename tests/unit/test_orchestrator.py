@@ -592,6 +592,21 @@ def test_while_the_collector_is_far_behind_nothing_is_started_and_every_message_
     assert len(work.attempts) > done
 
 
+def test_a_run_that_starts_nothing_more_does_not_wait_for_room_either() -> None:
+    """Else the room that is there again would wake it for ever: a loop as busy as the last job is long."""
+    bench = Bench(drain_all=False)
+    bench.accept(5)
+    bench.step()
+    bench.events.capacity = 3
+    bench.events.put_all([ev.RunStarted(2)] * 3)
+    bench.orchestrator.step([])
+    bench.orchestrator.step([msg.Drain("signal received", 2)])
+    bench.events.take_nowait()
+    bench.orchestrator.step([])
+    bench.backlog.is_wanted = bench.orchestrator._room() > 0
+    assert not bench.orchestrator._may_go_on()
+
+
 def test_no_due_retry_is_started_or_waited_for_while_the_collector_is_far_behind() -> None:
     """A retry that is due and cannot start must not make the loop spin."""
     bench = Bench()

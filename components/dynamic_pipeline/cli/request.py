@@ -17,6 +17,9 @@ class Request:
     command: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     call: str | None = None
+    is_null_separated: bool = False
+    is_dry_run: bool = False
+    is_strict: bool = False
     jobs: int | None = None
     duration: str | None = None
     seed: int | None = None
@@ -58,6 +61,17 @@ class Request:
                 "-i has records but there is nothing to do with them",
                 hint="add -- CMD {} or --call pkg.mod:func",
             )
+        real = [
+            name
+            for name, value in (
+                ("-0", self.is_null_separated),
+                ("--dry-run", self.is_dry_run),
+                ("--strict", self.is_strict),
+            )
+            if value
+        ]
+        if self.is_simulation and real:
+            raise UsageError(f"{real[0]} belongs to real work", hint="add -i FILE and -- CMD {}")
         if not self.is_simulation and simulated:
             raise UsageError(
                 f"{simulated[0]} belongs to the simulated workload",

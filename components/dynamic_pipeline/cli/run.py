@@ -19,7 +19,10 @@ def _key(option: str, metavar: str, text: str, panel: str) -> Any:
 def run(
     command: Annotated[
         list[str] | None,
-        typer.Argument(metavar="-- CMD ARG", help="A command per record, without a shell; {} is the record."),
+        typer.Argument(
+            metavar="-- CMD ARG",
+            help="A command per record, without a shell; {} is the record, {/} {.} {//} {/.} its parts.",
+        ),
     ] = None,
     *,
     inputs: Annotated[
@@ -40,6 +43,20 @@ def run(
             rich_help_panel=_WORK,
         ),
     ] = None,
+    null: Annotated[
+        bool,
+        typer.Option("-0", "--null", help="Records end with NUL, as of find -print0.", rich_help_panel=_WORK),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the commands, run none of them.", rich_help_panel=_WORK),
+    ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict", help="Refuse a {} that an inner shell would read as code.", rich_help_panel=_WORK
+        ),
+    ] = False,
     jobs: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Stop after N simulated jobs.", rich_help_panel=_SIM),
@@ -144,6 +161,9 @@ def run(
         command=tuple(command or ()),
         inputs=tuple(inputs or ()),
         call=call,
+        is_null_separated=null,
+        is_dry_run=dry_run,
+        is_strict=strict,
         jobs=jobs,
         duration=duration,
         seed=seed,

@@ -84,10 +84,14 @@ class LogSink:
                 logger.bind(line=line).log(line.level, line.text)
         self.flush()
 
-    def say(self, level: str, text: str) -> None:
-        """Log one line that is no event of the run."""
+    def note(self, level: str, text: str) -> None:
+        """Log one line that is no event of the run; it is written with the next batch, so this never blocks."""
         text = escape(text)
         logger.bind(line=Line(level, "note", text, {})).log(level, text)
+
+    def say(self, level: str, text: str) -> None:
+        """The same, and write it."""
+        self.note(level, text)
         self.flush()
 
     def leave(self, name: str) -> None:

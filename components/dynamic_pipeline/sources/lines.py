@@ -1,4 +1,4 @@
-"""Records from files and pipes: one per line, as bytes, read no further ahead than the pipeline asks."""
+"""Records from files and pipes: one per line or NUL, as bytes, read no further ahead than the pipeline asks."""
 
 from __future__ import annotations
 
@@ -15,23 +15,28 @@ from dynamic_pipeline.stop import Stop
 _CHUNK = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 STDIN = "-"
+NEWLINE = b"\n"
 
 
 class LineSource:
     """The lines of *paths*, one after the other; `-` is standard input.
 
     Only `\\n` ends a line; one `\\r` before it is dropped, a BOM at the start of a file too, blank lines
-    are skipped, and a last line without newline counts. A line over a mebibyte becomes a bad record. A
-    source that waits for a pipe gives up when *stop* is set.
+    are skipped, and a last line without newline counts. With *separator* `\\0` the records are the bytes
+    between NULs: nothing is dropped, and only empty ones are skipped. A record over a mebibyte becomes a
+    bad one. A source that waits for a pipe gives up when *stop* is set.
 
     Raises:
         UsageError: a path cannot be read. SourceError: later, while reading.
     """
 
-    def __init__(self, paths: Sequence[str], stop: Stop) -> None:
+    def __init__(self, paths: Sequence[str], stop: Stop, *, separator: bytes = NEWLINE) -> None:
         for path in paths:
             _check_readable(path)
         self._paths = paths
+        self._separator = separator
+        self.blank = 0  # blank records that were skipped; the producer writes it, others may read it later
+        self.has_cr = False  # a CR was dropped at least once; same
         self._wake_fd, stop_fd = os.pipe()
         stop.tell(lambda: os.close(stop_fd))  # an end of file for the poll below
 
@@ -43,13 +48,29 @@ class LineSource:
             os.close(self._wake_fd)
 
     def _records(self, path: str) -> Iterator[Record]:
-        for number, (raw, is_whole) in enumerate(_split(self._chunks(path)), 1):
-            line = raw.removeprefix(_BOM) if number == 1 else raw
-            line = line.removesuffix(b"\r")
+        is_text = self._separator == NEWLINE
+        for number, raw, is_whole in self._lines(path):
             if not is_whole:
-                yield Record(line, path, number, f"the line is longer than {MOST_BYTES} bytes")
-            elif line.strip():
-                yield Record(line, path, number)
+                kind = "line" if is_text else "record"
+                yield Record(raw, path, number, f"the {kind} is longer than {MOST_BYTES} bytes")
+                continue
+            record = self._without_cr(raw) if is_text else raw
+            if record.strip() if is_text else record:
+                yield Record(record, path, number)
+            else:
+                self.blank += 1
+
+    def _lines(self, path: str) -> Iterator[tuple[int, bytes, bool]]:
+        """Each line's number, its bytes without the separator (and a BOM), and whether they are all of it."""
+        bom = _BOM if self._separator == NEWLINE else b""
+        for number, (raw, is_whole) in enumerate(_split(self._chunks(path), self._separator), 1):
+            yield number, raw.removeprefix(bom) if number == 1 else raw, is_whole
+
+    def _without_cr(self, raw: bytes) -> bytes:
+        if not raw.endswith(b"\r"):
+            return raw
+        self.has_cr = True
+        return raw[:-1]
 
     def _chunks(self, path: str) -> Iterator[bytes]:
         try:
@@ -75,11 +96,11 @@ class LineSource:
             raise SourceError(f"{path}: cannot be read to its end: {error.strerror}") from error
 
 
-def _split(chunks: Iterator[bytes]) -> Iterator[tuple[bytes, bool]]:
+def _split(chunks: Iterator[bytes], separator: bytes = NEWLINE) -> Iterator[tuple[bytes, bool]]:
     """Lines of *chunks* and whether each is whole; the rest of one over the limit is dropped as it comes."""
     rest, is_whole = b"", True
     for chunk in chunks:
-        first, *more = chunk.split(b"\n")
+        first, *more = chunk.split(separator)
         rest += first
         if len(rest) > MOST_BYTES:
             rest, is_whole = rest[:MOST_BYTES], False

@@ -8,16 +8,16 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from dynamic_pipeline.attempts import Attempt
 from dynamic_pipeline.errors import AttemptFailed, Interrupted, PermanentError
 from dynamic_pipeline.process_group import ProcessGroup
 from dynamic_pipeline.records import Record
+from dynamic_pipeline.slots import Slots
 from dynamic_pipeline.spool import Spool
+from dynamic_pipeline.templates import CommandTemplate
 
-PLACEHOLDER = b"{}"
 _NO_RETRY = {126: "not executable", 127: "not found"}  # exit codes of shells: trying again cannot help
 
 
@@ -39,17 +39,15 @@ class CommandFailedForGood(CommandFailed, PermanentError):
 
 
 class CommandWork:
-    """Runs *command* with each `{}` replaced by the record, or with the record appended where there is none.
+    """Runs *template* filled with each record.
 
     Called by many workers at once. `abort` may be called by any thread; it ends what runs and what would
     still start.
     """
 
-    def __init__(self, command: Sequence[str], *, run_id: str, kill_grace_s: float) -> None:
-        words = [os.fsencode(word) for word in command]
-        if not any(PLACEHOLDER in word for word in words):
-            words.append(PLACEHOLDER)
-        self._words = words
+    def __init__(self, template: CommandTemplate, *, run_id: str, kill_grace_s: float) -> None:
+        self._template = template
+        self._slots = Slots()
         self._kill_grace_s = kill_grace_s
         self._env = {**os.environ, "PIPELINE_RUN_ID": run_id}
         self._folder = tempfile.mkdtemp(prefix=f"dynamic-pipeline-{os.getpid()}-")
@@ -69,7 +67,6 @@ class CommandWork:
         record: Record = attempt.job.payload
         if record.problem:
             raise CommandFailedForGood(f"bad record: {record.problem}")
-        argv = [word.replace(PLACEHOLDER, record.raw) for word in self._words]
         stem = os.path.join(self._folder, f"{attempt.job.id}.{attempt.number}")  # noqa: PTH118 - per job
         stdout = Spool(stem + ".out")
         try:
@@ -78,12 +75,16 @@ class CommandWork:
             _drop(stdout)
             raise
         output = CommandOutput(stdout, stderr)
+        slot = self._slots.take()
         try:
-            code, was_ended = self._run(argv, attempt, output)
+            argv = self._template.fill(record.raw, attempt.job.id, slot)
+            code, was_ended = self._run(argv, attempt, slot, output)
         except BaseException:
             for spool in output:
                 _drop(spool)
             raise
+        finally:
+            self._slots.give_back(slot)
         for spool in output:
             spool.seal()
         if was_ended:  # also if it answered TERM with an exit 0: nobody knows how far it was
@@ -96,12 +97,13 @@ class CommandWork:
         error.value = output
         raise error
 
-    def _run(self, argv: list[bytes], attempt: Attempt, output: CommandOutput) -> tuple[int, bool]:
+    def _run(self, argv: list[bytes], attempt: Attempt, slot: int, output: CommandOutput) -> tuple[int, bool]:
         """The exit code, and whether we ended it."""
         env = {
             **self._env,
             "PIPELINE_JOB_ID": str(attempt.job.id),
             "PIPELINE_JOB_ATTEMPT": str(attempt.number),
+            "PIPELINE_JOB_SLOT": str(slot),
         }
         try:
             group = ProcessGroup(argv, env, output.stdout.fileno(), output.stderr.fileno())

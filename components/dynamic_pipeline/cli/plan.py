@@ -1,0 +1,114 @@
+"""What a request asks for: where the records come from, and what is done with each."""
+
+from __future__ import annotations
+
+import random
+import secrets
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pipeline_config
+from pipeline_config import Settings
+
+from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.cli.request import Request
+from dynamic_pipeline.collector import Sink
+from dynamic_pipeline.errors import UsageError
+from dynamic_pipeline.pacing import PROFILES
+from dynamic_pipeline.records import Record
+from dynamic_pipeline.stop import Stop
+from dynamic_pipeline.templates import CommandTemplate
+from dynamic_pipeline.work.command import CommandWork
+
+
+@dataclass
+class Task:
+    """What is to be run, and how it shows."""
+
+    run_id: str
+    source: Iterable[Any]
+    work: Work
+    is_real: bool  # records of the user's: the jobs own stdout, and the end is told
+    sinks: Sequence[Sink]
+    notes: Sequence[str]  # for the log, before the first job
+
+    def close(self) -> None:
+        if isinstance(self.work, CommandWork):
+            self.work.close()
+
+    def kill(self) -> None:
+        if isinstance(self.work, CommandWork):
+            self.work.kill()
+
+
+def plan(request: Request, settings: Settings, stop: Stop) -> Task:
+    """Source and work for *request*; nothing is created on disk but the folder for the jobs' output.
+
+    Raises:
+        UsageError: an input cannot be read, a function cannot be found, …
+    """
+    run_id = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    if request.is_simulation:
+        return _plan_simulation(request, settings, stop, run_id)
+    source = open_source(request, stop)
+    if request.call is not None:
+        from dynamic_pipeline.work.callable import call_with_text, resolve  # noqa: PLC0415 - same
+
+        fn = resolve(request.call)
+        where = getattr(sys.modules.get(getattr(fn, "__module__", "")), "__file__", None) or "built in"
+        return Task(run_id, source, call_with_text(fn), True, (), (f"calling {request.call} of {where}",))
+    from dynamic_pipeline.sinks.output import OutputSink  # noqa: PLC0415 - same
+
+    template = make_template(request)
+    work = CommandWork(template, run_id=run_id, kill_grace_s=settings.shutdown.kill_grace)
+    warnings = (f"warning: {template.risk}",) if template.risk else ()
+    return Task(run_id, source, work, True, (OutputSink(),), warnings)
+
+
+def open_source(request: Request, stop: Stop) -> Iterable[Record]:
+    """The records of *request*.
+
+    Raises:
+        UsageError: an input cannot be read.
+    """
+    from dynamic_pipeline.sources.lines import LineSource  # noqa: PLC0415 - not needed for the simulation
+
+    return LineSource(request.inputs or ("-",), stop, separator=b"\0" if request.is_null_separated else b"\n")
+
+
+def make_template(request: Request) -> CommandTemplate:
+    """The command of *request*.
+
+    Raises:
+        UsageError: a placeholder without a value, or one at risk where that is not allowed.
+    """
+    template = CommandTemplate(request.command)
+    if request.is_strict and template.risk:
+        raise UsageError(
+            f"--strict: {template.risk}", hint="or give it as an argument: sh -c '… \"$1\"' sh {}"
+        )
+    return template
+
+
+def _plan_simulation(request: Request, settings: Settings, stop: Stop, run_id: str) -> Task:
+    from dynamic_pipeline.sources.synthetic import SyntheticSource  # noqa: PLC0415 - not needed for real work
+    from dynamic_pipeline.work.simulated import SimulatedWork  # noqa: PLC0415 - same
+
+    duration_s = None
+    if request.duration is not None:
+        try:
+            duration_s = pipeline_config.parse_duration(request.duration)
+        except pipeline_config.DurationError as error:
+            raise UsageError(f"--duration: {error}", hint=error.hint or "") from None
+    seed = random.randrange(1_000_000) if request.seed is None else request.seed  # noqa: S311 - not a secret
+    name = settings.load.profile
+    try:
+        profile = PROFILES[name].scaled(1.0 if request.time_scale is None else request.time_scale)
+    except ValueError as error:
+        raise UsageError(f"--time-scale: {error}") from None
+    source = SyntheticSource(profile, stop, jobs=request.jobs, duration_s=duration_s)
+    work = SimulatedWork(seed, profile.job_s, settings.pipeline.failure_rate)
+    return Task(run_id, source, work, False, (), (f"simulated workload: profile {name}, seed {seed}",))
