@@ -6,15 +6,20 @@ The path forms are GNU parallel's: `{.}` without its extension, `{/}` the last p
 
 from __future__ import annotations
 
+import difflib
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from dynamic_pipeline.errors import UsageError
+from dynamic_pipeline.errors import AttemptFailed, PermanentError, UsageError
+from dynamic_pipeline.records import Record
+from dynamic_pipeline.views.escape import escape
 
-_TOKEN = re.compile(
-    rb"(?P<open>\{\{)|(?P<close>\}\})|\{(?:(?P<own>[#%])|(?P<base>\d+|[^\W\d]\w*|)(?P<form>//|/\.|/|\.|)(?P<q>:q)?)\}"
+_TOKEN = (
+    rb"(?P<open>\{\{)|(?P<close>\}\})|\{(?:(?P<own>[#%])|(?P<base>%s\d+|[A-Za-z_\x80-\xff][\w\x80-\xff]*|)"
+    rb"(?P<form>//|/\.|/|\.|)(?P<q>:q)?)\}"
 )
 _EXTENSION = re.compile(rb"\.[^/.]*\Z")
 _SAFE = re.compile(rb"[A-Za-z0-9_@%+=:,./-]+")
@@ -28,19 +33,30 @@ class Placeholder(NamedTuple):
     """`{}` and its relatives; `{#}` and `{%}` have no form."""
 
     text: bytes  # as it was written
-    kind: bytes  # b"#" the job's number, b"%" its slot, b"" the record
+    kind: bytes  # b"#" the job's number, b"%" its slot, b"" a value of the record
+    field: str | None  # its name; None: the whole record
     form: bytes  # b"", b".", b"/", b"//" or b"/."
     is_quoted: bool  # for one more shell level
 
-    def value(self, record: bytes, number: int, slot: int) -> bytes:
-        """What stands in its place."""
+    def value(self, record: Record, number: int, slot: int) -> bytes:
+        """What stands in its place.
+
+        Raises:
+            KeyError: the record has no such field.
+        """
         if self.kind:
             return str(number if self.kind == b"#" else slot).encode()
-        value = _FORMS[self.form](record)
+        raw = record.raw if self.field is None else _as_text((record.fields or {})[self.field])
+        value = _FORMS[self.form](raw)
         return quoted(value) if self.is_quoted else value
 
 
+ANY_NAMES = ("",)
 _Word = list[bytes | Placeholder]
+
+
+class BadRecord(AttemptFailed, PermanentError):
+    """The record itself is the reason; another try would fail as well."""
 
 
 class CommandTemplate:
@@ -49,17 +65,38 @@ class CommandTemplate:
     `{{` stands for `{`, and a `}}` after it for `}`. Braces that cannot be a placeholder stay as they are:
     `{print $1}`, `{a,b}`, `{"a":{"b":1}}`.
 
+    Args:
+        words: the command and its arguments.
+        names: of the fields that every record has, in the order of their columns. Empty: the records are
+            lines, which have none. `ANY_NAMES`: a record may have any, and one that lacks it is a bad record.
+
     Raises:
-        UsageError: a name or a column that the records do not have.
+        UsageError: a name or a column that the records do not have; no placeholder where there are fields.
     """
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._words = [_compile(os.fsencode(word)) for word in words]
+    def __init__(self, words: Sequence[str], names: Sequence[str] = ()) -> None:
+        known = sorted(map(os.fsencode, names), key=len, reverse=True)
+        token = re.compile(_TOKEN.replace(b"%s", b"".join(re.escape(name) + b"|" for name in known), 1))
+        self._words = [_compile(os.fsencode(word), token, names) for word in words]
         if not any(isinstance(part, Placeholder) for word in self._words for part in word):
-            self._words.append(_compile(b"{}"))
+            if names:
+                raise UsageError(
+                    "the command names no field of the records", hint="write {NAME}, or {} for all of it"
+                )
+            self._words.append(_compile(b"{}", token, names))
 
-    def fill(self, record: bytes, number: int, slot: int) -> list[bytes]:
-        """The command for *record*, the job's *number* in the run, on *slot*."""
+    def fill(self, record: Record, number: int, slot: int) -> list[bytes]:
+        """The command for *record*, the job's *number* in the run, on *slot*.
+
+        Raises:
+            BadRecord: it lacks a field.
+        """
+        try:
+            return self._fill(record, number, slot)
+        except KeyError as error:
+            raise BadRecord(f"bad record: it has no field {error}") from None
+
+    def _fill(self, record: Record, number: int, slot: int) -> list[bytes]:
         return [
             b"".join(part if isinstance(part, bytes) else part.value(record, number, slot) for part in word)
             for word in self._words
@@ -113,10 +150,18 @@ def _ansi_c(found: re.Match[bytes]) -> bytes:
     return b"\\" + char if char in b"\\'" else b"\\%03o" % char[0]
 
 
-def _compile(text: bytes) -> _Word:
+def _as_text(value: object) -> bytes:
+    """The text of a field: strings as they are, other JSON values as JSON, null as nothing."""
+    if value is None:
+        return b""
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _compile(text: bytes, tokens: re.Pattern[bytes], names: Sequence[str]) -> _Word:
     word: _Word = []
     at = opened = 0
-    for token in _TOKEN.finditer(text):
+    for token in tokens.finditer(text):
         literal = text[at : token.start()]
         if token["close"] and not opened:
             literal += b"}}"
@@ -125,7 +170,7 @@ def _compile(text: bytes) -> _Word:
             literal += token[0][:1]
         word.append(literal)
         if not (token["open"] or token["close"]):
-            word.append(_placeholder(token))
+            word.append(_placeholder(token, names))
         at = token.end()
     word.append(text[at:])
     joined: _Word = []
@@ -137,15 +182,30 @@ def _compile(text: bytes) -> _Word:
     return joined or [b""]
 
 
-def _placeholder(token: re.Match[bytes]) -> Placeholder:
-    base = token["base"] or b""
-    if base and base != b"1":  # a line is its only column
-        text = os.fsdecode(token[0])
-        what = "columns of a line: 1" if base.isdigit() else "a line has no named fields"
-        raise UsageError(
-            f"{text}: there is no such value ({what})", hint=f"write {{{text}}} for the text {text}"
-        )
-    return Placeholder(token[0], token["own"] or b"", token["form"] or b"", bool(token["q"]))
+def _placeholder(token: re.Match[bytes], names: Sequence[str]) -> Placeholder:
+    base = os.fsdecode(token["base"] or b"")
+    field: str | None = base
+    if not base or (base == "1" and not names):  # a line is its only column
+        field = None
+    elif base not in names and base.isdigit() and 0 < int(base) <= len(names) and names is not ANY_NAMES:
+        field = names[int(base) - 1]
+    elif names is ANY_NAMES and not base.isdigit():
+        pass
+    elif base not in names:
+        raise _no_such_value(os.fsdecode(token[0]), base, names)
+    return Placeholder(token[0], token["own"] or b"", field, token["form"] or b"", bool(token["q"]))
+
+
+def _no_such_value(text: str, base: str, names: Sequence[str]) -> UsageError:
+    if names is ANY_NAMES:
+        what = "objects have names, not columns"
+    elif names:
+        what = f"columns: 1 to {len(names)}" if base.isdigit() else "fields: " + ", ".join(names)
+    else:
+        what = "a line is one column" if base.isdigit() else "a line has no fields"
+    near = difflib.get_close_matches(base, [name for name in names if name], 1)
+    hint = f"did you mean {{{near[0]}}}?" if near else f"write {{{text}}} for the text {text}"
+    return UsageError(f"{escape(text)}: there is no such value ({escape(what)})", hint=hint)
 
 
 def _last_part(path: bytes) -> bytes:

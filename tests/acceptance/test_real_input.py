@@ -115,6 +115,60 @@ def test_names_from_find_print0_pass_whatever_they_hold(run: Starter) -> None:
     assert (done.folder / "stdout").read_bytes() == b"[a\nb][ c ][d\r][\xff]"
 
 
+def test_a_row_of_csv_with_named_fields(run: Starter, tmp_path: Path) -> None:
+    """Quoted fields, a CR before each newline, a row of the wrong width: that one fails, the others run."""
+    (tmp_path / "todo.csv").write_bytes(b'id,url\r\n1,"http://x/a,b"\r\n2\r\n\r\n3,http://x/c\r\n')
+    done = run("run", "-i", "todo.csv", "-j", "1", "--", "echo", "{id}", "{url/}")
+    assert (done.process.returncode, done.stdout) == (1, "1 a,b\n3 c\n")
+    assert "bad record: 1 field, the header has 2" in done.stderr
+    assert "warning: the lines end with CR LF; the CR was dropped" in done.log
+    assert "1 blank line skipped" in done.log
+
+
+def test_named_fields_from_a_pipe(run: Starter) -> None:
+    """The header is read before the first job, and no record is lost by it."""
+    done = run(
+        "run", "-i", "-", "--format", "tsv", "-j", "1", "--", "echo", "{b}{a}", stdin="a\tb\n1\t2\n3\t4\n"
+    )
+    assert (done.process.returncode, done.stdout) == (0, "21\n43\n")
+
+
+def test_a_function_gets_a_dict_per_json_object(run: Starter, tmp_path: Path) -> None:
+    """With JSON's own types; a line that is no object fails alone."""
+    (tmp_path / "task.py").write_text("def f(r):\n    print(r['n'] + 1, r['s'], flush=True)\n")
+    (tmp_path / "in.jsonl").write_text('{"n": 41, "s": "x"}\n[1]\n')
+    done = run("run", "-i", "in.jsonl", "-j", "1", "--call", "task:f")
+    assert (done.process.returncode, done.stdout) == (1, "42 x\n")
+    assert "bad record: a JSON array, not an object" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "text"),
+    [
+        (
+            ("-i", "a.csv", "--", "echo", "{idd}"),
+            "{idd}: there is no such value (fields: id, url)\n  hint: did you mean {id}?",
+        ),
+        (("-i", "a.csv", "--", "echo"), "the command names no field of the records"),
+        (("-i", "a.csv", "-i", "in", "--", "echo", "{}"), "-i a.csv is csv and -i in is lines"),
+        (("-0", "-i", "a.csv", "--", "echo", "{}"), "-0 separates lines, and csv has none"),
+        (("--format", "xml", "-i", "in", "--", "echo"), "--format xml: it must be lines, csv, tsv or jsonl"),
+        (("-i", "twice.csv", "--", "echo", "{}"), '-i twice.csv: line 1: the header has the name "a" twice'),
+    ],
+)
+def test_mistakes_with_tables_are_told_before_any_job(
+    run: Starter, tmp_path: Path, args: tuple[str, ...], text: str
+) -> None:
+    """Exit 2, one line, nothing created."""
+    (tmp_path / "a.csv").write_text("id,url\n1,x\n")
+    (tmp_path / "twice.csv").write_text("a,a\n1,x\n")
+    (tmp_path / "in").write_text("x\n")
+    done = run("run", *args)
+    assert (done.process.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"pipeline: error: {text}")
+    assert not (tmp_path / "logs").exists()
+
+
 def test_a_dry_run_prints_the_commands_and_runs_none(run: Starter) -> None:
     """One line a job, ready to be copied; nothing is created, not even the log."""
     done = run("run", "-i", "-", "--dry-run", "--", "touch", "{}.out", "{#}", stdin="a b\n\nc'd\n")

@@ -10,7 +10,7 @@ from dynamic_pipeline.attempts import Attempt, Failed, Succeeded, run_attempt
 from dynamic_pipeline.errors import PermanentError, UsageError
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.work.callable import call_with_payload, call_with_text, resolve
+from dynamic_pipeline.work.callable import call_with_payload, call_with_record, resolve
 
 MODULE = """
 def fetch(record): return record.upper()
@@ -56,7 +56,7 @@ def test_a_function_gets_the_payload_as_it_is() -> None:
 
 def test_a_function_gets_the_record_as_text() -> None:
     """UTF-8, with bytes that are none kept; what it returns is the result."""
-    work = call_with_text(lambda text: (type(text), text))
+    work = call_with_record(lambda text: (type(text), text))
 
     assert (str, "日本") == work(attempt(Record("日本".encode(), "in", 1)))
     assert (str, "\udcff") == work(attempt(Record(b"\xff", "in", 1)))
@@ -66,7 +66,7 @@ def test_a_bad_record_fails_without_a_call_and_without_retries() -> None:
     """Its problem is the error, and another try cannot help."""
     calls: list[str] = []
     record = Record(b"x", "in", 1, "the line is longer than 1048576 bytes")
-    outcome = run_attempt(call_with_text(calls.append), attempt(record))
+    outcome = run_attempt(call_with_record(calls.append), attempt(record))
 
     assert isinstance(outcome, Failed)
     assert ("bad record: the line is longer than 1048576 bytes", False) == (
@@ -92,7 +92,7 @@ def test_what_a_function_raises_is_the_failure_of_its_job(
     def raising(record: str) -> None:
         raise error
 
-    outcome = run_attempt(call_with_text(raising), attempt(Record(b"x", "in", 1)))
+    outcome = run_attempt(call_with_record(raising), attempt(Record(b"x", "in", 1)))
 
     assert isinstance(outcome, Failed)
     assert (text, is_retryable) == (outcome.error, outcome.is_retryable)
@@ -114,7 +114,7 @@ def test_a_function_is_found_in_the_working_folder_and_beyond(folder: Path, name
     (folder / "pkg").mkdir()
     (folder / "pkg" / "inner.py").write_text(MODULE, encoding="utf-8")
 
-    outcome = run_attempt(call_with_text(resolve(name)), attempt(Record(b"x", "in", 1)))
+    outcome = run_attempt(call_with_record(resolve(name)), attempt(Record(b"x", "in", 1)))
 
     assert isinstance(outcome, Succeeded)
     assert result == outcome.value

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dynamic_pipeline.errors import UsageError
-from dynamic_pipeline.templates import CommandTemplate, display, quoted
+from dynamic_pipeline.records import Record
+from dynamic_pipeline.templates import ANY_NAMES, BadRecord, CommandTemplate, display, quoted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,7 +40,12 @@ HOSTILE = st.lists(
 
 
 def fill(*words: str, record: bytes = b"in/photo.raw.jpg", number: int = 7, slot: int = 3) -> list[bytes]:
-    return CommandTemplate(words).fill(record, number, slot)
+    return CommandTemplate(words).fill(Record(record, "in", 1), number, slot)
+
+
+def fill_row(*words: str, names: Sequence[str] = ("id", "file name", "größe"), **fields: Any) -> list[bytes]:
+    record = Record(b"the,whole,row", "in", 1, fields=fields)
+    return CommandTemplate(words, names).fill(record, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +151,78 @@ def test_what_is_safe_is_not_complained_about(words: tuple[str, ...]) -> None:
     assert CommandTemplate(words).risk == ""
 
 
+ROW = {"id": "7", "file name": "in/a b.txt", "größe": "12"}
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("{id}", b"7"),
+        ("{1}", b"7"),
+        ("{2/.}", b"a b"),
+        ("{file name}", b"in/a b.txt"),
+        ("{file name//}", b"in"),
+        ("{file name:q}", b"'in/a b.txt'"),
+        ("{größe}", b"12"),
+        ("{3}", b"12"),
+        ("{}", b"the,whole,row"),
+        ("{{id}}-{id}", b"{id}-7"),
+    ],
+)
+def test_fields_by_name_and_by_column(word: str, value: bytes) -> None:
+    """Whatever the header calls them, with the path forms."""
+    assert fill_row(word, **ROW) == [value]
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "hint"),
+    [
+        ("{idd}", "{idd}: there is no such value (fields: id, file name, größe)", "did you mean {id}?"),
+        ("{4}", "{4}: there is no such value (columns: 1 to 3)", "write {{4}} for the text {4}"),
+        ("{0}", "{0}: there is no such value (columns: 1 to 3)", "write {{0}} for the text {0}"),
+    ],
+)
+def test_a_field_that_the_header_lacks_is_refused(word: str, text: str, hint: str) -> None:
+    """With the names that there are."""
+    with pytest.raises(UsageError) as refused:
+        fill_row(word, **ROW)
+    assert (str(refused.value), refused.value.hint) == (text, hint)
+
+
+def test_a_command_that_names_no_field_is_refused() -> None:
+    """There is no sensible last argument to append."""
+    with pytest.raises(UsageError, match="names no field"):
+        fill_row("echo", "hello", **ROW)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a b", b"a b"),
+        (7, b"7"),
+        (1.5, b"1.5"),
+        (True, b"true"),
+        (None, b""),
+        ([1, {"a": "ü"}], '[1,{"a":"ü"}]'.encode()),
+    ],
+)
+def test_json_values_become_text(value: object, text: bytes) -> None:
+    """Strings as they are, the others as JSON, null as nothing."""
+    assert fill_row("{x}", names=ANY_NAMES, x=value) == [text]
+
+
+def test_an_object_without_the_field_is_a_bad_record() -> None:
+    """It cannot be known before; another try would fail as well."""
+    with pytest.raises(BadRecord, match="it has no field 'x'"):
+        fill_row("{x}", names=ANY_NAMES, y=1)
+    with pytest.raises(UsageError, match="objects have names, not columns"):
+        fill_row("{1}", names=ANY_NAMES)
+
+
 @given(HOSTILE | ANY)
 def test_a_quoted_value_is_one_word_for_a_shell(value: bytes) -> None:
     """dash sees exactly the value."""
-    line = CommandTemplate(["sh", "-c", "printf %s {:q}"]).fill(value, 1, 1)
+    line = CommandTemplate(["sh", "-c", "printf %s {:q}"]).fill(Record(value, "in", 1), 1, 1)
     assert subprocess.run(line, capture_output=True, check=True).stdout == value
     assert quoted(value) == line[2].removeprefix(b"printf %s ")
     assert not Path("canary").exists()

@@ -22,16 +22,17 @@ def dry_run(request: Request, stop: Stop) -> int:
     Raises:
         UsageError: as `plan` does.
     """
-    template = make_template(request) if request.call is None else None
+    source = open_source(request, stop)
+    template = make_template(request, source) if request.call is None else None
     code = OK
     try:
-        for number, record in enumerate(open_source(request, stop), 1):
+        for number, record in enumerate(source, 1):
             if record.problem:
                 code = SOME_FAILED
                 write_stderr(f"{record.source}:{record.line}: bad record: {record.problem}")
                 continue
-            argv = template.fill(record.raw, number, 1) if template else []
-            text = display(argv) if template else f"{request.call}({record.text!r})"
+            argv = template.fill(record, number, 1) if template else []
+            text = display(argv) if template else f"{request.call}({record.payload!r})"
             write_all(STDOUT, os.fsencode(text + "\n"))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import secrets
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pipeline_config
 from pipeline_config import Settings
@@ -16,12 +17,17 @@ from pipeline_config import Settings
 from dynamic_pipeline.attempts import Work
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.collector import Sink
-from dynamic_pipeline.errors import UsageError
+from dynamic_pipeline.errors import SourceError, UsageError
 from dynamic_pipeline.pacing import PROFILES
-from dynamic_pipeline.records import Record
 from dynamic_pipeline.stop import Stop
-from dynamic_pipeline.templates import CommandTemplate
+from dynamic_pipeline.templates import ANY_NAMES, CommandTemplate
 from dynamic_pipeline.work.command import CommandWork
+
+if TYPE_CHECKING:
+    from dynamic_pipeline.sources.lines import LineSource
+
+Format = Literal["lines", "csv", "tsv", "jsonl"]
+_SUFFIXES: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 @dataclass
@@ -34,6 +40,15 @@ class Task:
     is_real: bool  # records of the user's: the jobs own stdout, and the end is told
     sinks: Sequence[Sink]
     notes: Sequence[str]  # for the log, before the first job
+
+    def remarks(self) -> list[str]:
+        """What was noticed of the records, for the log at the end."""
+        remarks = []
+        if getattr(self.source, "has_cr", False):
+            remarks.append("warning: the lines end with CR LF; the CR was dropped")
+        if blank := getattr(self.source, "blank", 0):
+            remarks.append(f"{blank} blank line{'s' * (blank > 1)} skipped")
+        return remarks
 
     def close(self) -> None:
         if isinstance(self.work, CommandWork):
@@ -55,37 +70,62 @@ def plan(request: Request, settings: Settings, stop: Stop) -> Task:
         return _plan_simulation(request, settings, stop, run_id)
     source = open_source(request, stop)
     if request.call is not None:
-        from dynamic_pipeline.work.callable import call_with_text, resolve  # noqa: PLC0415 - same
+        from dynamic_pipeline.work.callable import call_with_record, resolve  # noqa: PLC0415 - same
 
         fn = resolve(request.call)
         where = getattr(sys.modules.get(getattr(fn, "__module__", "")), "__file__", None) or "built in"
-        return Task(run_id, source, call_with_text(fn), True, (), (f"calling {request.call} of {where}",))
+        return Task(run_id, source, call_with_record(fn), True, (), (f"calling {request.call} of {where}",))
     from dynamic_pipeline.sinks.output import OutputSink  # noqa: PLC0415 - same
 
-    template = make_template(request)
+    template = make_template(request, source)
     work = CommandWork(template, run_id=run_id, kill_grace_s=settings.shutdown.kill_grace)
     warnings = (f"warning: {template.risk}",) if template.risk else ()
     return Task(run_id, source, work, True, (OutputSink(),), warnings)
 
 
-def open_source(request: Request, stop: Stop) -> Iterable[Record]:
+def open_source(request: Request, stop: Stop) -> LineSource:
     """The records of *request*.
 
     Raises:
-        UsageError: an input cannot be read.
+        UsageError: an input cannot be read, or its format is not clear.
     """
     from dynamic_pipeline.sources.lines import LineSource  # noqa: PLC0415 - not needed for the simulation
+    from dynamic_pipeline.sources.tables import TableSource  # noqa: PLC0415 - same
 
-    return LineSource(request.inputs or ("-",), stop, separator=b"\0" if request.is_null_separated else b"\n")
+    paths = request.inputs or ("-",)
+    name = request.format or _format_of(paths)
+    if name == "lines":
+        return LineSource(paths, stop, separator=b"\0" if request.is_null_separated else b"\n")
+    if request.is_null_separated:
+        raise UsageError(
+            f"-0 separates lines, and {name} has none", hint="leave out -0, or say --format lines"
+        )
+    return TableSource(paths, stop, format=name)
 
 
-def make_template(request: Request) -> CommandTemplate:
-    """The command of *request*.
+def _format_of(paths: Sequence[str]) -> Format:
+    """By suffix; all files must agree."""
+    formats = [_SUFFIXES.get(os.path.splitext(path)[1].lower(), "lines") for path in paths]  # noqa: PTH122 - text
+    for path, name in zip(paths, formats, strict=True):
+        if name != formats[0]:
+            raise UsageError(
+                f"-i {paths[0]} is {formats[0]} and -i {path} is {name}",
+                hint="--format says what all of them are",
+            )
+    return formats[0]
+
+
+def make_template(request: Request, source: LineSource) -> CommandTemplate:
+    """The command of *request*, for the fields that the records have; may wait for the header of a pipe.
 
     Raises:
-        UsageError: a placeholder without a value, or one at risk where that is not allowed.
+        UsageError: a placeholder without a value, or one at risk where that is not allowed; a bad header.
     """
-    template = CommandTemplate(request.command)
+    try:
+        names: tuple[str, ...] | None = getattr(source, "names", tuple)()
+    except SourceError as error:
+        raise UsageError(str(error)) from None
+    template = CommandTemplate(request.command, ANY_NAMES if names is None else names)
     if request.is_strict and template.risk:
         raise UsageError(
             f"--strict: {template.risk}", hint="or give it as an argument: sh -c '… \"$1\"' sh {}"

@@ -6,6 +6,7 @@ import os
 import stat
 import sys
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dynamic_pipeline.errors import UsageError
 
@@ -17,6 +18,7 @@ class Request:
     command: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     call: str | None = None
+    format: Literal["lines", "csv", "tsv", "jsonl"] | None = None
     is_null_separated: bool = False
     is_dry_run: bool = False
     is_strict: bool = False
@@ -39,6 +41,8 @@ class Request:
         Raises:
             UsageError: says what, and the way out.
         """
+        if self.format not in {None, "lines", "csv", "tsv", "jsonl"}:
+            raise UsageError(f"--format {self.format}: it must be lines, csv, tsv or jsonl")
         simulated = [
             name
             for name, value in (
@@ -64,6 +68,7 @@ class Request:
         real = [
             name
             for name, value in (
+                ("--format", self.format is not None),
                 ("-0", self.is_null_separated),
                 ("--dry-run", self.is_dry_run),
                 ("--strict", self.is_strict),

@@ -31,7 +31,7 @@ def run(
             "-i",
             "--input",
             metavar="FILE",
-            help="Records, one per line; - is stdin; repeats.",
+            help="Records: lines, or a .csv, .tsv, .jsonl; - is stdin; repeats.",
             rich_help_panel=_WORK,
         ),
     ] = None,
@@ -40,6 +40,14 @@ def run(
         typer.Option(
             metavar="PKG.MOD:FUNC",
             help="A Python call per record, in place of a command.",
+            rich_help_panel=_WORK,
+        ),
+    ] = None,
+    format: Annotated[  # noqa: A002 - the option's name
+        str | None,
+        typer.Option(
+            metavar="lines|csv|tsv|jsonl",
+            help="What the records are; default: by suffix, else lines.",
             rich_help_panel=_WORK,
         ),
     ] = None,
@@ -161,6 +169,7 @@ def run(
         command=tuple(command or ()),
         inputs=tuple(inputs or ()),
         call=call,
+        format=format,  # type: ignore[arg-type]  # checked by `Request.check`
         is_null_separated=null,
         is_dry_run=dry_run,
         is_strict=strict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 import pipeline_config
@@ -35,7 +36,7 @@ from dynamic_pipeline.wiring import Run
 _LAST_WORDS_S = 0.3  # how long the end is told where something already did not end in time
 
 
-def run_session(request: Request) -> int:
+def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kind of mistake
     """Do what *request* asks for and return the exit code.
 
     May not return at all: a third signal, or a job that cannot be ended, leaves by `os._exit`.
@@ -50,6 +51,8 @@ def run_session(request: Request) -> int:
         task = plan(request, settings, stop)
     except ConfigError as error:
         return refuse(str(error))
+    except KeyboardInterrupt:  # while waiting for the header of a pipe
+        return 128 + signal.SIGINT
     except OSError as error:
         return refuse(f"pipeline: error: no folder for the jobs' output: {error.strerror}", IO_FAULT)
     except UsageError as error:
@@ -171,6 +174,8 @@ def _speak(task: Task, summary: Summary, log: LogSink, signals: SignalInbox) -> 
 
 
 def _tell_end(task: Task, summary: Summary, code: int, log: LogSink) -> None:
+    for remark in task.remarks():
+        log.say("WARNING", remark)
     lines = list(summary_lines(summary, code)) if task.is_real else []
     if summary.error is not None and not (
         isinstance(summary.error, OutputError) and summary.error.reader_gone

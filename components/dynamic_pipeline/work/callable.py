@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_pipeline.attempts import Attempt, Work, describe
-from dynamic_pipeline.errors import AttemptFailed, PermanentError, UsageError
+from dynamic_pipeline.errors import UsageError
 from dynamic_pipeline.records import Record
+from dynamic_pipeline.templates import BadRecord
 
 
 def kind_problem(fn: object) -> str:
@@ -38,20 +39,16 @@ def call_with_payload(fn: Callable[[Any], Any]) -> Work:
     return work
 
 
-def call_with_text(fn: Callable[[str], Any]) -> Work:
-    """The same for records of an input: *fn* gets the record as text."""
+def call_with_record(fn: Callable[[Any], Any]) -> Work:
+    """The same for records of an input: *fn* gets its text, or a dict of its fields."""
 
     def work(attempt: Attempt) -> Any:
         record: Record = attempt[0][1]
         if record.problem:
             raise BadRecord(f"bad record: {record.problem}")
-        return fn(record.text)
+        return fn(record.payload)
 
     return work
-
-
-class BadRecord(AttemptFailed, PermanentError):
-    """The record itself is the reason; another try would fail as well."""
 
 
 def resolve(name: str) -> Callable[[str], Any]:

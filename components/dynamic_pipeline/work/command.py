@@ -77,7 +77,7 @@ class CommandWork:
         output = CommandOutput(stdout, stderr)
         slot = self._slots.take()
         try:
-            argv = self._template.fill(record.raw, attempt.job.id, slot)
+            argv = self._template.fill(record, attempt.job.id, slot)
             code, was_ended = self._run(argv, attempt, slot, output)
         except BaseException:
             for spool in output:

@@ -1,0 +1,196 @@
+"""Records with names: the rows of CSV and TSV files, and the objects of JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from dynamic_pipeline.errors import SourceError, UsageError
+from dynamic_pipeline.records import MOST_BYTES, Record
+from dynamic_pipeline.sources.lines import STDIN, LineSource
+from dynamic_pipeline.stop import Stop
+from dynamic_pipeline.views.escape import escape
+
+Format = Literal["csv", "tsv", "jsonl"]
+
+_KINDS = {list: "a JSON array", str: "a JSON string", bool: "a JSON boolean", type(None): "JSON null"}
+
+
+class TableSource(LineSource):
+    """The records of *paths*, one file after the other, each with its fields by name; `-` is standard input.
+
+    csv, tsv: the first row of each file is its header; quoted fields may span lines. jsonl: an object per
+    line. Blank lines are skipped. What breaks a rule, or is over a mebibyte, becomes a bad record, and
+    reading goes on with the next line. A source that waits for a pipe gives up when *stop* is set.
+
+    Raises:
+        UsageError: a path cannot be read. SourceError: later, while reading, also for a header that is none.
+    """
+
+    def __init__(self, paths: Sequence[str], stop: Stop, *, format: Format) -> None:  # noqa: A002 - as users say it
+        super().__init__(paths, stop)
+        self._format = format
+        self._kept: dict[str, Iterator[_Row]] = {}  # pipes whose header was read: they cannot be opened again
+        csv.field_size_limit(max(csv.field_size_limit(), MOST_BYTES))
+
+    def names(self) -> tuple[str, ...] | None:
+        """The names that all headers have, in the first one's order; None for jsonl, which has no header.
+
+        Call it before the records are drawn. An empty file has neither header nor records, and no say.
+
+        Raises:
+            UsageError: a header is no CSV, or a name in it is empty or there twice.
+        """
+        if self._format == "jsonl":
+            return None
+        names: tuple[str, ...] | None = None
+        for path in dict.fromkeys(self._paths):
+            header = set(own := self._peek(path))
+            if own:
+                names = own if names is None else tuple(name for name in names if name in header)
+        return names or ()
+
+    def __iter__(self) -> Iterator[Record]:
+        try:
+            yield from super().__iter__()
+        finally:
+            self._kept.clear()
+
+    def _records(self, path: str) -> Iterator[Record]:
+        return map(_with_object, super()._records(path)) if self._format == "jsonl" else self._table(path)
+
+    def _peek(self, path: str) -> tuple[str, ...]:
+        """The header of *path*, which is read as if for the first time afterwards."""
+        blank, rows = self.blank, self._rows(path)
+        header = next(rows, None)
+        if path == STDIN or not Path(path).is_file():
+            self._kept[path] = chain([] if header is None else [header], rows)
+        else:
+            self.blank = blank  # they will be counted when the file is read
+        if header is None:
+            return ()
+        if problem := _header_problem(header):
+            raise UsageError(f"-i {path}: {problem}")
+        return tuple(header.values)
+
+    def _table(self, path: str) -> Iterator[Record]:
+        rows = self._kept.pop(path, None) or self._rows(path)
+        if (header := next(rows, None)) is None:
+            return
+        if problem := _header_problem(header):
+            raise SourceError(f"{path}: {problem}")
+        names = header.values
+        for line, raw, values, problem in rows:
+            if not problem and len(values) == len(names):
+                yield Record(raw, path, line, "", dict(zip(names, values, strict=True)))
+            else:
+                count = f"{len(values)} field{'s' * (len(values) != 1)}, the header has {len(names)}"
+                yield Record(raw, path, line, problem or count)
+
+    def _rows(self, path: str) -> Iterator[_Row]:
+        """All rows of *path* but blank ones, the header among them."""
+        feed, width = _Feed(self._lines(path)), 0
+        # One reader for all: the csv module begins each row anew, also after an error within quotes.
+        reader = csv.reader(feed, delimiter="\t" if self._format == "tsv" else ",", strict=True)
+        while True:
+            feed.begin_row()
+            values, problem = [], ""
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                text = "a CR outside quotes" if "new-line" in str(error) else escape(str(error))
+                problem = feed.problem or f"not {self._format.upper()}: {text}"
+            raw = self._without_cr(b"\n".join(feed.lines)[:MOST_BYTES])
+            # White space may be the value of a single column; elsewhere it is a blank line.
+            if not problem and not raw.strip() and len(values) <= (width != 1):
+                self.blank += 1
+                continue
+            width = width or len(values)
+            yield _Row(feed.first, raw, values, problem)
+
+
+class _Row(NamedTuple):
+    line: int  # where it starts
+    raw: bytes
+    values: list[str]
+    problem: str
+
+
+class _Feed:
+    """Gives the csv module its lines, and remembers those of the row that it reads."""
+
+    def __init__(self, lines: Iterator[tuple[int, bytes, bool]]) -> None:
+        self._source = lines
+        self.begin_row()
+
+    def begin_row(self) -> None:
+        self.lines: list[bytes] = []
+        self.first = 0
+        self.problem = ""
+        self._size = -1  # the last newline does not count
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        for number, raw, is_whole in self._source:
+            self.first = self.first or number
+            self.lines.append(raw)
+            self._size += len(raw) + 1
+            if not is_whole or self._size > MOST_BYTES:
+                hint = ": is a quote left open?" if len(self.lines) > 1 else ""
+                self.problem = f"the record is longer than {MOST_BYTES} bytes{hint}"
+                raise csv.Error
+            return raw.decode("utf-8", "surrogateescape") + "\n"
+        self.problem = "a quote is open at the end of the file"
+        raise StopIteration
+
+
+def _header_problem(header: _Row) -> str:
+    if header.problem:
+        return f"line {header.line}: the header is bad: {header.problem}"
+    seen = set()
+    for column, name in enumerate(header.values, 1):
+        if not name.strip():
+            return f"line {header.line}: column {column} of the header has no name"
+        if name in seen:
+            return f'line {header.line}: the header has the name "{escape(name)}" twice'
+        seen.add(name)
+    return ""
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"not JSON: {name}")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise ValueError(f'the key "{escape(twice)}" is there twice')
+    return found
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+
+def _with_object(record: Record) -> Record:
+    """*record* with the object that its text is, or with the reason why it is none."""
+    if record.problem:
+        return record
+    try:
+        found = _DECODER.decode(record.text)
+    except json.JSONDecodeError as error:
+        return record._replace(problem=f"not JSON: {error.msg} at column {error.colno}")
+    except (ValueError, RecursionError) as error:  # ours; digits by the thousand; brackets within brackets
+        return record._replace(problem=str(error))
+    if isinstance(found, dict):
+        return record._replace(fields=found)
+    return record._replace(problem=f"{_KINDS.get(type(found), 'a JSON number')}, not an object")
