@@ -34,6 +34,7 @@ class Pipeline(_Section):
     )
     queue_capacity: int = Field(ge=1, description="jobs the queue holds before the producer waits")
     max_retries: int = Field(ge=0, description="times a failed job is tried again; 3 makes 4 attempts")
+    timeout: SomeSeconds | None = Field(description="time for one attempt of a command; null: no limit")
 
 
 class Scaling(_Section):

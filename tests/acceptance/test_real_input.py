@@ -169,6 +169,38 @@ def test_mistakes_with_tables_are_told_before_any_job(
     assert not (tmp_path / "logs").exists()
 
 
+def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(run: Starter) -> None:
+    """Per attempt: the second one is faster. What is too slow each time has failed, and says so."""
+    script = 'test "$PIPELINE_JOB_ATTEMPT" = "$1" && exit; sleep 60'
+    done = run(
+        "run",
+        "-i",
+        "-",
+        "-j",
+        "2",
+        "--timeout",
+        "300ms",
+        "--max-retries",
+        "1",
+        "--",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        stdin="2\n9\n",
+    )
+    assert done.process.returncode == 1
+    assert "job 2  -:2  9  timeout after 0.3 s after 2 tries" in done.stderr
+    assert done.stderr.endswith("1 failed, 1 ok, 0 not run — exit 1\n")
+
+
+def test_a_function_has_no_timeout(run: Starter) -> None:
+    """A thread cannot be ended; a limit that is not kept would be a lie."""
+    done = run("run", "-i", "-", "--timeout", "1s", "--call", "builtins:len", stdin="a\n")
+    assert done.process.returncode == 2
+    assert "pipeline.timeout is for commands" in done.stderr
+
+
 def test_a_dry_run_prints_the_commands_and_runs_none(run: Starter) -> None:
     """One line a job, ready to be copied; nothing is created, not even the log."""
     done = run("run", "-i", "-", "--dry-run", "--", "touch", "{}.out", "{#}", stdin="a b\n\nc'd\n")

@@ -28,8 +28,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made: list[CommandWork] = []
 
-    def make(*command: str, kill_grace_s: float = 0.2) -> CommandWork:
-        made.append(CommandWork(CommandTemplate(command), run_id="run-1", kill_grace_s=kill_grace_s))
+    def make(*command: str, kill_grace_s: float = 0.2, timeout_s: float | None = None) -> CommandWork:
+        template = CommandTemplate(command)
+        made.append(CommandWork(template, run_id="run-1", kill_grace_s=kill_grace_s, timeout_s=timeout_s))
         return made[-1]
 
     yield make
@@ -309,6 +310,23 @@ def test_a_command_that_answers_term_with_success_was_interrupted(make: Make, tm
     work.abort()
 
     assert b"partial\n" == interrupted(running.result())
+    os.close(fd)
+
+
+@pytest.mark.parametrize("script", [POLITE, STUBBORN, f"trap 'exit 0' TERM; {POLITE}"])
+def test_a_timeout_ends_a_command_with_its_children(make: Make, tmp_path: Path, script: str) -> None:
+    """TERM, the grace, KILL; what it wrote is kept, it may be tried again, and an exit 0 then is no success."""
+    work = make("sh", "-c", script, kill_grace_s=0.2, timeout_s=0.2)
+    running, fd = started(work, tmp_path / "fifo")
+    outcome = running.result()
+    assert isinstance(outcome, Failed)
+    assert (outcome.error, outcome.is_retryable, outcome.is_interrupted) == (
+        "timeout after 0.2 s",
+        True,
+        False,
+    )
+    assert written(outcome)[0] == b"partial\n"
+    assert os.read(fd, 1) == b"", "one of its processes lives on"
     os.close(fd)
 
 

@@ -38,6 +38,7 @@ def test_without_anything_the_embedded_defaults_hold() -> None:
             "failure_rate": 10,
             "queue_capacity": 200,
             "max_retries": 3,
+            "timeout": None,
         },
         "scaling": {"policy": "threshold"},
         "shutdown": {"drain": "all", "drain_timeout": None, "kill_grace": 2.0},
@@ -166,7 +167,7 @@ def test_what_a_run_gives_its_jobs_is_not_taken_for_a_setting() -> None:
         ("PIPELINE_MAX_WORKER", "did you mean PIPELINE_MAX_WORKERS?"),
         ("PIPELINE_PIPELINE_MAX_WORKERS", "did you mean PIPELINE_MAX_WORKERS?"),
         ("PIPELINE_max_workers", "did you mean PIPELINE_MAX_WORKERS?"),
-        ("PIPELINE_HOME", "unset it, or name it without PIPELINE_ in front"),
+        ("PIPELINE_XQZ", "unset it, or name it without PIPELINE_ in front"),
     ],
 )
 def test_an_unknown_variable_is_refused(name: str, hint: str) -> None:

@@ -65,6 +65,11 @@ def plan(request: Request, settings: Settings, stop: Stop) -> Task:
     Raises:
         UsageError: an input cannot be read, a function cannot be found, …
     """
+    if settings.pipeline.timeout is not None and not request.command:
+        raise UsageError(
+            "pipeline.timeout is for commands: a Python call in a thread cannot be ended",
+            hint="leave it out, or run the function by a command: -- python -m …",
+        )
     run_id = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     if request.is_simulation:
         return _plan_simulation(request, settings, stop, run_id)
@@ -78,7 +83,12 @@ def plan(request: Request, settings: Settings, stop: Stop) -> Task:
     from dynamic_pipeline.sinks.output import OutputSink  # noqa: PLC0415 - same
 
     template = make_template(request, source)
-    work = CommandWork(template, run_id=run_id, kill_grace_s=settings.shutdown.kill_grace)
+    work = CommandWork(
+        template,
+        run_id=run_id,
+        kill_grace_s=settings.shutdown.kill_grace,
+        timeout_s=settings.pipeline.timeout,
+    )
     warnings = (f"warning: {template.risk}",) if template.risk else ()
     return Task(run_id, source, work, True, (OutputSink(),), warnings)
 

@@ -116,6 +116,9 @@ def run(
     max_retries: Annotated[
         str | None, _key("--max-retries", "N", "Tries after the first one.", _POOL)
     ] = None,
+    timeout: Annotated[
+        str | None, _key("--timeout", "TIME", "Time for one attempt of a command, then it is ended.", _WORK)
+    ] = None,
     drain: Annotated[
         str | None, _key("--drain", "all|running", "What a first Ctrl+C still finishes.", _STOP)
     ] = None,
@@ -157,6 +160,7 @@ def run(
         "pipeline.failure_rate": ("--failure-rate", failure_rate),
         "pipeline.queue_capacity": ("--queue-capacity", queue_capacity),
         "pipeline.max_retries": ("--max-retries", max_retries),
+        "pipeline.timeout": ("--timeout", timeout),
         "scaling.policy": ("--policy", policy),
         "shutdown.drain": ("--drain", drain),
         "shutdown.drain_timeout": ("--drain-timeout", drain_timeout),

@@ -45,10 +45,13 @@ class CommandWork:
     still start.
     """
 
-    def __init__(self, template: CommandTemplate, *, run_id: str, kill_grace_s: float) -> None:
+    def __init__(
+        self, template: CommandTemplate, *, run_id: str, kill_grace_s: float, timeout_s: float | None = None
+    ) -> None:
         self._template = template
         self._slots = Slots()
         self._kill_grace_s = kill_grace_s
+        self._timeout_s = timeout_s  # of one attempt
         self._env = {**os.environ, "PIPELINE_RUN_ID": run_id}
         self._folder = tempfile.mkdtemp(prefix=f"dynamic-pipeline-{os.getpid()}-")
         self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
@@ -87,13 +90,15 @@ class CommandWork:
             self._slots.give_back(slot)
         for spool in output:
             spool.seal()
-        if was_ended:  # also if it answered TERM with an exit 0: nobody knows how far it was
-            interrupted = Interrupted("ended by the forced stop")
-            interrupted.value = output
-            raise interrupted
-        if code == 0:
+        if code == 0 and not was_ended:
             return output
-        error = (CommandFailedForGood if code in _NO_RETRY else CommandFailed)(_describe_code(code))
+        error: CommandFailed | Interrupted
+        if was_ended and self._is_aborted:
+            error = Interrupted("ended by the forced stop")
+        elif was_ended:  # also if it answered TERM with an exit 0: nobody knows how far it was
+            error = CommandFailed(f"timeout after {self._timeout_s:g} s")
+        else:
+            error = (CommandFailedForGood if code in _NO_RETRY else CommandFailed)(_describe_code(code))
         error.value = output
         raise error
 
@@ -116,7 +121,7 @@ class CommandWork:
             group.send(signal.SIGKILL)
         was_ended = False
         try:
-            if not group.wait(self._wake_fd):
+            if not group.wait(self._wake_fd, self._timeout_s):
                 was_ended = True
                 group.end(self._kill_grace_s)
         finally:
