@@ -16,6 +16,7 @@ class Summary:
     failed: int  # for good
     unfinished: int  # left undone by a forced or early stop
     retries: int  # resubmissions
+    is_source_complete: bool  # the records were read to their end, or have none
     failures: tuple[JobFailed, ...]  # the first 1000 jobs that failed
     exit_code: int  # what the command line leaves with after such a run
     error: BaseException | None  # what stopped the run, if nobody asked for it

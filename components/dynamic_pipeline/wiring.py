@@ -212,6 +212,7 @@ class Run:
             failed=stats.failed,
             unfinished=unfinished,
             retries=stats.retries,
+            is_source_complete=ending.is_source_complete,
             failures=tuple(stats.failures),
             exit_code=exit_code(ending),
             error=error,

@@ -424,6 +424,24 @@ def test_a_reader_of_the_output_that_goes_away_is_141(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_reader_of_prints_that_goes_away_is_141(tmp_path: Path) -> None:
+    """The calls fail because nobody reads: that is no fault of each record, and the run stops."""
+    (tmp_path / "task.py").write_text("def f(r):\n    print(r, 'x' * 9000, flush=True)\n")
+    shell = 'seq 100000 | "$@" | head -n 1 >/dev/null; echo "${PIPESTATUS[1]}"'
+    command = ["bash", "-c", shell, "bash", *PIPELINE, "run", "-i", "-", "--call", "task:f"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "141\n"
+    assert "the input was not read to its end" in done.stderr
+
+
+def test_a_pipe_of_the_job_itself_that_breaks_is_a_failure(run: Starter, tmp_path: Path) -> None:
+    """Somebody reads stdout: the record is to blame."""
+    (tmp_path / "task.py").write_text("def f(r):\n    raise BrokenPipeError\n")
+    done = run("run", "-i", "-", "--max-retries", "0", "--call", "task:f", stdin="a\nb\n")
+    assert done.process.returncode == 1
+    assert "2 failed, 0 ok, 0 not run" in done.stderr
+
+
 def test_a_reader_of_the_output_that_stalls_cannot_hold_a_stop(tmp_path: Path) -> None:
     """One signal and a drain timeout end it, and what was lost on the way is never a success."""
     (tmp_path / "in").write_text("1\n2\n3\n")

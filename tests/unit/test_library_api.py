@@ -220,7 +220,7 @@ def test_a_summary_is_a_value() -> None:
     """It cannot be changed, and says how the command line would have left."""
     summary = run(str, [1])
 
-    assert summary == Summary(1, 1, 0, 0, 0, (), 0, None, is_abandoned=False, is_mute=False)
+    assert summary == Summary(1, 1, 0, 0, 0, True, (), 0, None, is_abandoned=False, is_mute=False)
     with pytest.raises(AttributeError):
         summary.failed = 1  # type: ignore[misc]  # the mistake under test
 

@@ -16,6 +16,7 @@ class Counts:
     failed: int = 0
     unfinished: int = 0
     failures: tuple[JobFailed, ...] = ()
+    is_source_complete: bool = True
 
 
 def failure(job: int, raw: bytes, error: str, *, tries: int = 1, source: str = "in.txt") -> JobFailed:
@@ -26,6 +27,13 @@ def failure(job: int, raw: bytes, error: str, *, tries: int = 1, source: str = "
 def test_all_went_well_is_one_line() -> None:
     """The greppable last line is all there is to say."""
     assert ["0 failed, 3 ok, 0 not run — exit 0"] == list(summary_lines(Counts(succeeded=3), 0))
+
+
+def test_an_input_that_was_not_read_to_its_end_is_told() -> None:
+    """Otherwise the counts would look like all there was."""
+    told = list(summary_lines(Counts(succeeded=3, unfinished=2, is_source_complete=False), 130))
+    assert ["0 failed, 3 ok, 2 not run — exit 130"] == told[1:]
+    assert told[0].startswith("the input was not read to its end")
 
 
 def test_each_failure_has_its_place_its_record_and_its_reason() -> None:

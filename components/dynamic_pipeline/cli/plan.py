@@ -75,11 +75,19 @@ def plan(request: Request, settings: Settings, stop: Stop) -> Task:
         return _plan_simulation(request, settings, stop, run_id)
     source = open_source(request, stop)
     if request.call is not None:
+        from dynamic_pipeline.sinks.prints import PrintsSink  # noqa: PLC0415 - not needed for the simulation
         from dynamic_pipeline.work.callable import call_with_record, resolve  # noqa: PLC0415 - same
 
         fn = resolve(request.call)
         where = getattr(sys.modules.get(getattr(fn, "__module__", "")), "__file__", None) or "built in"
-        return Task(run_id, source, call_with_record(fn), True, (), (f"calling {request.call} of {where}",))
+        return Task(
+            run_id,
+            source,
+            call_with_record(fn),
+            True,
+            (PrintsSink(),),
+            (f"calling {request.call} of {where}",),
+        )
     from dynamic_pipeline.sinks.output import OutputSink  # noqa: PLC0415 - same
 
     template = make_template(request, source)

@@ -21,6 +21,8 @@ class Counts(Protocol):
     def unfinished(self) -> int: ...
     @property
     def failures(self) -> Sequence[JobFailed]: ...
+    @property
+    def is_source_complete(self) -> bool: ...
 
 
 def summary_lines(run: Counts, code: int) -> Iterator[str]:
@@ -34,4 +36,6 @@ def summary_lines(run: Counts, code: int) -> Iterator[str]:
             yield f"  job {attempt.job.id}  {where}  {escape(str(record))}  {escape(outcome.error)}{tries}"
         if run.failed > len(run.failures):
             yield f"  … and {run.failed - len(run.failures)} more"
+    if not run.is_source_complete:
+        yield "the input was not read to its end: what is left of it is in none of these counts"
     yield f"{run.failed} failed, {run.succeeded} ok, {run.unfinished} not run — exit {code}"
