@@ -209,6 +209,15 @@ def test_a_dry_run_prints_the_commands_and_runs_none(run: Starter) -> None:
     assert sorted(path.name for path in done.folder.iterdir()) == ["stderr", "stdin", "stdout"]
 
 
+def test_a_dry_run_tells_bad_records_and_goes_on(run: Starter) -> None:
+    """A line each, where it is and why, whatever its text holds; the exit code says so."""
+    lines = '{"b": 1}\n[1]\n{"a": 2}\n'
+    done = run("run", "-i", "-", "--format", "jsonl", "--dry-run", "--", "echo", "{a}", stdin=lines)
+    assert (done.process.returncode, done.stdout) == (1, "echo 2\n")
+    told = ["-:1: bad record: it has no field 'a'", "-:2: bad record: a JSON array, not an object"]
+    assert done.stderr.splitlines() == told
+
+
 def test_a_dry_run_of_a_call(run: Starter) -> None:
     """The function is not even imported twice: it is not imported at all."""
     done = run("run", "-i", "-", "--dry-run", "--call", "nosuch.module:f", stdin="it's\n")

@@ -11,8 +11,9 @@ from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.descriptors import write_all
 from dynamic_pipeline.errors import SourceError
 from dynamic_pipeline.lifecycle import IO_FAULT, OK, READER_GONE, SOME_FAILED
+from dynamic_pipeline.records import Record
 from dynamic_pipeline.stop import Stop
-from dynamic_pipeline.templates import display
+from dynamic_pipeline.templates import BadRecord, CommandTemplate, display
 from dynamic_pipeline.views.escape import escape
 
 
@@ -27,12 +28,12 @@ def dry_run(request: Request, stop: Stop) -> int:
     code = OK
     try:
         for number, record in enumerate(source, 1):
-            if record.problem:
+            try:
+                text = _call(request, record) if template is None else _command(template, record, number)
+            except BadRecord as error:
                 code = SOME_FAILED
-                write_stderr(f"{record.source}:{record.line}: bad record: {record.problem}")
+                write_stderr(escape(f"{record.source}:{record.line}: {error}"))
                 continue
-            argv = template.fill(record, number, 1) if template else []
-            text = display(argv) if template else f"{request.call}({record.payload!r})"
             write_all(STDOUT, os.fsencode(text + "\n"))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
@@ -41,3 +42,18 @@ def dry_run(request: Request, stop: Stop) -> int:
     except (SourceError, OSError) as error:
         return refuse(f"pipeline: error: {escape(str(error))}", IO_FAULT)
     return code
+
+
+def _command(template: CommandTemplate, record: Record, number: int) -> str:
+    _check(record)
+    return display(template.fill(record, number, 1))
+
+
+def _call(request: Request, record: Record) -> str:
+    _check(record)
+    return f"{request.call}({record.payload!r})"
+
+
+def _check(record: Record) -> None:
+    if record.problem:
+        raise BadRecord(f"bad record: {record.problem}")

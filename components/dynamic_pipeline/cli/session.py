@@ -58,7 +58,7 @@ def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kin
     except UsageError as error:
         return refuse(with_hint(f"pipeline: error: {escape(str(error))}", error.hint))
     signals = SignalInbox()
-    signals.open()  # before anything is created: from here on a signal stops the run in order
+    signals.open()  # before there is a log: who sees it may send signals that stop the run in order
     try:
         log = open_log(settings, task)
     except OSError as error:
