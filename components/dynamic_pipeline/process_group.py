@@ -83,6 +83,18 @@ class ProcessGroup:
         """Wait for the leader and collect it: its exit code, or minus the signal that ended it."""
         return self._child.wait()
 
+    def has_members(self) -> bool:
+        """Whether some of what the leader started runs on. Ask after `reap`: its number is no stranger's then.
+
+        The kernel does not give a number to a new process while a group has it; that an empty group's number
+        is taken again between two calls in a row is not to be expected.
+        """
+        try:
+            os.killpg(self.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
     def _has_others(self) -> bool:
         """Whether the group has living members beside the leader. Without /proc nobody can tell: assume so."""
         try:

@@ -6,20 +6,32 @@ import contextlib
 import os
 from collections.abc import Iterator
 
-_IN_MEMORY = 16 * 1024  # bytes; larger output stays in its file, so that a gigabyte costs no memory
+IN_MEMORY = 16 * 1024  # bytes; larger output stays in its file, so that a gigabyte costs no memory
 _CHUNK = 1 << 20
 
 
 class Spool:
-    """Bytes that a command wrote, read once. It holds no open file, however long it waits to be shown."""
+    """Bytes that a command writes to a file at *path*. It holds no open file, however long it waits to be shown.
 
-    def __init__(self, path: str) -> None:
-        self._path: str | None = path
+    Empty until it is opened. Up to *in_memory* bytes come into memory when it is sealed; -1: the file stays.
+    """
+
+    def __init__(self, path: str, in_memory: int = IN_MEMORY) -> None:
+        self.size = 0  # bytes; known when it is sealed
+        self._path = path
+        self._in_memory = in_memory
+        self._has_file = False
         self._data = b""
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._fd = -1
 
-    def fileno(self) -> int:
-        """The descriptor for the child to write to; valid until `close`."""
+    def open(self) -> int:
+        """Make the file; the descriptor for the child to write to, valid until `close`.
+
+        Raises:
+            OSError: it cannot be made, or is there already.
+        """
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._has_file = True
         return self._fd
 
     def close(self) -> None:
@@ -35,18 +47,18 @@ class Spool:
             OSError: somebody has removed the file.
         """
         self.close()
-        if self._path is None:
+        if not self._has_file:
             return
-        size = os.stat(self._path).st_size  # noqa: PTH116 - a hot path: one call per job and stream
-        if size <= _IN_MEMORY:
-            if size:
+        self.size = os.stat(self._path).st_size  # noqa: PTH116 - a hot path: one call per job and stream
+        if self.size <= self._in_memory:
+            if self.size:
                 with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - same
-                    self._data = file.read(_IN_MEMORY)
+                    self._data = file.read(self._in_memory)
             self._unlink()
 
     def chunks(self) -> Iterator[bytes]:
         """What was written, in pieces."""
-        if self._path is None:
+        if not self._has_file:
             if self._data:
                 yield self._data
             return
@@ -54,13 +66,36 @@ class Spool:
             while chunk := file.read(_CHUNK):
                 yield chunk
 
+    def tail(self, size: int) -> bytes:
+        """The last *size* bytes, or fewer."""
+        if not self._has_file:
+            return self._data[-size:]
+        with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - same
+            file.seek(max(0, self.size - size))
+            return file.read(size)
+
+    def move(self, path: str) -> None:
+        """Keep what was written at *path*, on the same file system, in place of what is there.
+
+        Raises:
+            OSError: it cannot be put there.
+        """
+        if self._has_file:
+            os.replace(self._path, path)  # noqa: PTH105 - same
+            self._has_file = False
+        else:
+            with open(path, "wb") as file:  # noqa: PTH123 - same
+                file.write(self._data)
+        self._data = b""
+
     def discard(self) -> None:
         """Let go of it; again changes nothing."""
+        self.close()
         self._data = b""
         self._unlink()
 
     def _unlink(self) -> None:
-        if self._path is not None:
+        if self._has_file:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._path)  # noqa: PTH108 - a hot path: one call per job and stream
-            self._path = None
+            self._has_file = False

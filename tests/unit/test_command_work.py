@@ -12,8 +12,9 @@ import pytest
 from dynamic_pipeline.attempts import Attempt, Failed, Outcome, Succeeded, run_attempt
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.records import Record
+from dynamic_pipeline.reports import CommandReport
 from dynamic_pipeline.templates import CommandTemplate
-from dynamic_pipeline.work.command import CommandOutput, CommandWork
+from dynamic_pipeline.work.command import CommandWork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ def do(work: CommandWork, raw: bytes = b"record", number: int = 1) -> Outcome:
 
 
 def written(outcome: Outcome) -> tuple[bytes, bytes]:
-    assert isinstance(outcome.value, CommandOutput)
+    assert isinstance(outcome.value, CommandReport)
     return b"".join(outcome.value.stdout.chunks()), b"".join(outcome.value.stderr.chunks())
 
 
@@ -192,7 +193,8 @@ def test_what_cannot_be_started_is_not_tried_again(
     outcome = do(make(command), raw)
 
     assert isinstance(outcome, Failed)
-    assert (error, False, None) == (outcome.error, outcome.is_retryable, outcome.value)
+    assert (error, False) == (outcome.error, outcome.is_retryable)
+    assert outcome.value.code == (127 if "127" in error else 126)
     assert ["data", "orphan", "text"] == files(tmp_path)
 
 
@@ -223,8 +225,8 @@ def test_large_output_stays_in_its_file_until_it_is_discarded(make: Make, tmp_pa
 
     assert ["17.1.out"] == files(tmp_path)
     assert (20_000, 100) == tuple(len(stream) for stream in written(outcome))
-    for spool in outcome.value:
-        spool.discard()
+    outcome.value.stdout.discard()
+    outcome.value.stderr.discard()
     assert [] == files(tmp_path)
 
 

@@ -18,14 +18,14 @@ from dynamic_pipeline.events import (
     RunStarted,
 )
 from dynamic_pipeline.jobs import Job
+from dynamic_pipeline.reports import CommandReport
 from dynamic_pipeline.sinks.output import OutputSink
 from dynamic_pipeline.spool import Spool
 from dynamic_pipeline.stats import Stats
-from dynamic_pipeline.work.command import CommandOutput
 
 from tests.doubles import Spawned
 
-Wrote = Callable[..., CommandOutput]
+Wrote = Callable[..., CommandReport]
 ATTEMPT = Attempt(Job(17, None), 1)
 LARGE = os.urandom(3 << 20)
 
@@ -34,15 +34,15 @@ LARGE = os.urandom(3 << 20)
 def wrote(tmp_path: Path) -> Wrote:
     """What a command wrote, as its work hands it over."""
 
-    def wrote(stdout: bytes, stderr: bytes = b"") -> CommandOutput:
+    def wrote(stdout: bytes, stderr: bytes = b"") -> CommandReport:
         spools: list[Spool] = []
         for content in (stdout, stderr):
             spool = Spool(str(tmp_path / f"{len(list(tmp_path.iterdir()))}.{len(spools)}"))
-            with os.fdopen(os.dup(spool.fileno()), "wb") as file:
+            with os.fdopen(os.dup(spool.open()), "wb") as file:
                 file.write(content)
             spool.seal()
             spools.append(spool)
-        return CommandOutput(*spools)
+        return CommandReport(spools[0], spools[1], 1, 0.0, 0)
 
     return wrote
 

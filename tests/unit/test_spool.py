@@ -11,7 +11,7 @@ IN_MEMORY = 16 * 1024
 
 def filled(path: Path, content: bytes) -> Spool:
     spool = Spool(str(path))
-    os.write(spool.fileno(), content)
+    os.write(spool.open(), content)
     spool.seal()
     return spool
 
@@ -58,7 +58,7 @@ def test_a_file_that_somebody_removed_is_no_error(tmp_path: Path) -> None:
 def test_sealed_it_holds_no_open_file(tmp_path: Path) -> None:
     """However many outputs wait to be shown, descriptors do not run out."""
     spool = Spool(str(tmp_path / "out"))
-    fd = spool.fileno()
+    fd = spool.open()
     os.write(fd, b"x" * (IN_MEMORY + 1))
     spool.seal()
 
@@ -69,9 +69,43 @@ def test_sealed_it_holds_no_open_file(tmp_path: Path) -> None:
 def test_it_is_private_new_and_not_inherited(tmp_path: Path) -> None:
     """Only its owner may read it, a file that is there already is never overwritten, no child gets it by chance."""
     spool = Spool(str(tmp_path / "out"))
+    fd = spool.open()
 
     assert 0o600 == (tmp_path / "out").stat().st_mode & 0o777
-    assert not os.get_inheritable(spool.fileno())
+    assert not os.get_inheritable(fd)
     with pytest.raises(FileExistsError):
-        Spool(str(tmp_path / "out"))
+        Spool(str(tmp_path / "out")).open()
     spool.seal()
+
+
+@pytest.mark.parametrize("in_memory", [IN_MEMORY, 3, -1])
+def test_the_end_of_what_was_written(tmp_path: Path, in_memory: int) -> None:
+    """From memory or from the file, never more than was asked for."""
+    spool = Spool(str(tmp_path / "out"), in_memory)
+    os.write(spool.open(), b"0123456789")
+    spool.seal()
+
+    assert (b"789", b"0123456789", 10) == (spool.tail(3), spool.tail(99), spool.size)
+
+
+@pytest.mark.parametrize("in_memory", [IN_MEMORY, -1])
+def test_what_is_kept_leaves_the_folder_of_the_run(tmp_path: Path, in_memory: int) -> None:
+    """Moved, it is at its new place whole, and a later discard does not take it away."""
+    spool = Spool(str(tmp_path / "out"), in_memory)
+    os.write(spool.open(), b"kept")
+    spool.seal()
+    spool.move(str(tmp_path / "1.out"))
+    spool.discard()
+
+    assert ["1.out"] == [path.name for path in tmp_path.iterdir()]
+    assert b"kept" == (tmp_path / "1.out").read_bytes()
+
+
+def test_one_that_was_never_opened_is_empty(tmp_path: Path) -> None:
+    """A command that could not be started has written nothing, and there is no file to remove."""
+    spool = Spool(str(tmp_path / "out"))
+    spool.seal()
+    spool.discard()
+
+    assert (b"", 0) == (b"".join(spool.chunks()), spool.size)
+    assert not list(tmp_path.iterdir())

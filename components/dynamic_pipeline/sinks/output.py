@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dynamic_pipeline.descriptors import write_all
 from dynamic_pipeline.errors import OutputError
 from dynamic_pipeline.events import Event, JobFailed, JobRetrying, JobSucceeded, JobUnfinished
+from dynamic_pipeline.reports import CommandReport
 from dynamic_pipeline.spool import Spool
 from dynamic_pipeline.stats import Stats
 
@@ -23,9 +24,9 @@ class OutputSink:
                 or event.outcome is None
             ):
                 continue
-            if not isinstance(event.outcome.value, tuple):  # it never ran
+            if not isinstance(event.outcome.value, CommandReport):  # there was no command
                 continue
-            stdout, stderr = event.outcome.value
+            stdout, stderr, *_ = event.outcome.value
             if not isinstance(event, JobRetrying):
                 _copy(stdout, _STDOUT, "stdout")
                 _copy(stderr, _STDERR, "stderr")

@@ -8,30 +8,28 @@ import os
 import shutil
 import signal
 import tempfile
-from typing import NamedTuple
+import threading
+from time import time
 
 from dynamic_pipeline.attempts import Attempt
 from dynamic_pipeline.errors import AttemptFailed, Interrupted, PermanentError
 from dynamic_pipeline.process_group import ProcessGroup
 from dynamic_pipeline.records import Record
+from dynamic_pipeline.reports import CommandReport
 from dynamic_pipeline.slots import Slots
-from dynamic_pipeline.spool import Spool
+from dynamic_pipeline.spool import IN_MEMORY, Spool
 from dynamic_pipeline.templates import CommandTemplate
 
+# Starts at once, of all workers: each needs five open files for a moment, one that runs needs one. The
+# interpreter forks one at a time anyhow, so more would gain nothing.
+_STARTS_AT_ONCE = 4
 _NO_RETRY = {126: "not executable", 127: "not found"}  # exit codes of shells: trying again cannot help
-
-
-class CommandOutput(NamedTuple):
-    """What a command wrote, kept apart."""
-
-    stdout: Spool
-    stderr: Spool
 
 
 class CommandFailed(AttemptFailed):
     """The command could not be started, or did not end with 0."""
 
-    value: CommandOutput | None = None
+    value: CommandReport | None = None  # None: the record was bad, and there was no command
 
 
 class CommandFailedForGood(CommandFailed, PermanentError):
@@ -46,24 +44,34 @@ class CommandWork:
     """
 
     def __init__(
-        self, template: CommandTemplate, *, run_id: str, kill_grace_s: float, timeout_s: float | None = None
+        self,
+        template: CommandTemplate,
+        *,
+        run_id: str,
+        kill_grace_s: float,
+        timeout_s: float | None = None,
+        folder: str | None = None,
+        in_memory: int = IN_MEMORY,
     ) -> None:
+        """*folder* is where the folder for outputs is made; *in_memory* see `Spool`."""
+        self._in_memory = in_memory
         self._template = template
         self._slots = Slots()
         self._kill_grace_s = kill_grace_s
         self._timeout_s = timeout_s  # of one attempt
         self._env = {**os.environ, "PIPELINE_RUN_ID": run_id}
-        self._folder = tempfile.mkdtemp(prefix=f"dynamic-pipeline-{os.getpid()}-")
+        self._folder = tempfile.mkdtemp(prefix=f"dynamic-pipeline-{os.getpid()}-", dir=folder)
         self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
         self._is_aborted = False
         self._is_killed = False
         self._pids: set[int] = set()  # of unreaped leaders; for the last resort only
+        self._starting = threading.BoundedSemaphore(_STARTS_AT_ONCE)
 
-    def __call__(self, attempt: Attempt) -> CommandOutput:
+    def __call__(self, attempt: Attempt) -> CommandReport:
         """One attempt: start, wait, reap.
 
         Raises:
-            CommandFailed: with the output, where there was any. Interrupted: the run was forced to stop.
+            CommandFailed: with the report, where there was a command. Interrupted: the run was forced to stop.
         """
         if self._is_aborted:
             raise Interrupted("not started")
@@ -71,62 +79,79 @@ class CommandWork:
         if record.problem:
             raise CommandFailedForGood(f"bad record: {record.problem}")
         stem = os.path.join(self._folder, f"{attempt.job.id}.{attempt.number}")  # noqa: PTH118 - per job
-        stdout = Spool(stem + ".out")
-        try:
-            stderr = Spool(stem + ".err")
-        except BaseException:
-            _drop(stdout)
-            raise
-        output = CommandOutput(stdout, stderr)
+        stdout, stderr = Spool(stem + ".out", self._in_memory), Spool(stem + ".err", self._in_memory)
         slot = self._slots.take()
         try:
             argv = self._template.fill(record, attempt.job.id, slot)
-            code, was_ended = self._run(argv, attempt, slot, output)
+            error, report = self._attempt(argv, attempt, CommandReport(stdout, stderr, slot, time(), 126))
         except BaseException:
-            for spool in output:
-                _drop(spool)
+            stdout.discard()
+            stderr.discard()
             raise
         finally:
             self._slots.give_back(slot)
-        for spool in output:
-            spool.seal()
-        if code == 0 and not was_ended:
-            return output
-        error: CommandFailed | Interrupted
-        if was_ended and self._is_aborted:
-            error = Interrupted("ended by the forced stop")
-        elif was_ended:  # also if it answered TERM with an exit 0: nobody knows how far it was
-            error = CommandFailed(f"timeout after {self._timeout_s:g} s")
-        else:
-            error = (CommandFailedForGood if code in _NO_RETRY else CommandFailed)(_describe_code(code))
-        error.value = output
+        if error is None:
+            return report
+        error.value = report
         raise error
 
-    def _run(self, argv: list[bytes], attempt: Attempt, slot: int, output: CommandOutput) -> tuple[int, bool]:
-        """The exit code, and whether we ended it."""
+    def _attempt(
+        self, argv: list[bytes], attempt: Attempt, report: CommandReport
+    ) -> tuple[CommandFailed | Interrupted | None, CommandReport]:
+        """What went wrong, and the report."""
+        group = self._start(argv, attempt, report)
+        if not isinstance(group, ProcessGroup):
+            failure, code = _start_failure(argv, group)
+            report.stdout.discard()
+            report.stderr.discard()
+            return failure, report._replace(code=code)
+        was_ended = self._wait(group)
+        code = group.reap()
+        report.stdout.seal()
+        report.stderr.seal()
+        report = report._replace(code=code, has_left_some=group.has_members())
+        if was_ended and self._is_aborted:
+            return Interrupted("ended by the forced stop"), report
+        if was_ended:  # also if it answered TERM with an exit 0: nobody knows how far it was
+            return CommandFailed(f"timeout after {self._timeout_s:g} s"), report._replace(is_timeout=True)
+        if code:
+            return (CommandFailedForGood if code in _NO_RETRY else CommandFailed)(
+                _describe_code(code)
+            ), report
+        return None, report
+
+    def _start(
+        self, argv: list[bytes], attempt: Attempt, report: CommandReport
+    ) -> ProcessGroup | OSError | ValueError:
         env = {
             **self._env,
             "PIPELINE_JOB_ID": str(attempt.job.id),
             "PIPELINE_JOB_ATTEMPT": str(attempt.number),
-            "PIPELINE_JOB_SLOT": str(slot),
+            "PIPELINE_JOB_SLOT": str(report.slot),
         }
-        try:
-            group = ProcessGroup(argv, env, output.stdout.fileno(), output.stderr.fileno())
-        except (OSError, ValueError) as error:
-            raise _start_failure(argv, error) from None
-        for spool in output:
-            spool.close()
+        with self._starting:
+            try:
+                stdout, stderr = report.stdout.open(), report.stderr.open()
+                try:
+                    return ProcessGroup(argv, env, stdout, stderr)
+                except (OSError, ValueError) as error:
+                    return error
+            finally:
+                report.stdout.close()
+                report.stderr.close()
+
+    def _wait(self, group: ProcessGroup) -> bool:
+        """Wait for the end of the leader; True: it was us who ended it."""
         self._pids.add(group.pid)
         if self._is_killed:  # add, then look: `kill` marks, then reads the set
             group.send(signal.SIGKILL)
-        was_ended = False
         try:
-            if not group.wait(self._wake_fd, self._timeout_s):
-                was_ended = True
-                group.end(self._kill_grace_s)
+            if group.wait(self._wake_fd, self._timeout_s):
+                return False
+            group.end(self._kill_grace_s)
+            return True
         finally:
             self._pids.discard(group.pid)  # before it is reaped: a number in the set is never a stranger's
-        return group.reap(), was_ended
 
     def abort(self) -> None:
         """End all running commands: TERM to each group, the grace, KILL. Returns at once."""
@@ -148,11 +173,6 @@ class CommandWork:
             os.close(fd)
 
 
-def _drop(spool: Spool) -> None:
-    spool.close()
-    spool.discard()
-
-
 def _describe_code(code: int) -> str:
     if code >= 0:
         why = _NO_RETRY.get(code)
@@ -164,18 +184,19 @@ def _describe_code(code: int) -> str:
     return f"killed by signal {-code} ({name})"
 
 
-def _start_failure(argv: list[bytes], error: OSError | ValueError) -> CommandFailed:
+def _start_failure(argv: list[bytes], error: OSError | ValueError) -> tuple[CommandFailed, int]:
+    """What to say, and the exit code that a shell would have given."""
     name = os.fsdecode(argv[0])
     match error:
         case ValueError():
-            return CommandFailedForGood("bad record: an argument holds a NUL byte")
+            return CommandFailedForGood("bad record: an argument holds a NUL byte"), 126
         case FileNotFoundError() | NotADirectoryError() | OSError(errno=errno.ENAMETOOLONG | errno.ELOOP):
-            return CommandFailedForGood(f"exit 127 (not found): {name}")
+            return CommandFailedForGood(f"exit 127 (not found): {name}"), 127
         case PermissionError():
-            return CommandFailedForGood(f"exit 126 (not executable): {name}")
+            return CommandFailedForGood(f"exit 126 (not executable): {name}"), 126
         case OSError(errno=errno.E2BIG):
-            return CommandFailedForGood("the arguments are too long for this system")
+            return CommandFailedForGood("the arguments are too long for this system"), 126
         case OSError(errno=errno.ENOEXEC):
-            return CommandFailedForGood(f"exit 126 (not a program): {name}")
+            return CommandFailedForGood(f"exit 126 (not a program): {name}"), 126
         case _:  # out of processes or memory: another try may help
-            return CommandFailed(f"cannot start {name}: {error.strerror}")
+            return CommandFailed(f"cannot start {name}: {error.strerror}"), 126
