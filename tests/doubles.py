@@ -17,6 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from dynamic_pipeline import events as ev
 from dynamic_pipeline import inbox as msg
 from dynamic_pipeline.attempts import Attempt, Failed
+from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.handover import Handover
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.orchestrator import Orchestrator
@@ -81,8 +82,8 @@ class ManualExecutor(Executor):
         return call.future
 
     def resize(self, max_workers: int, /) -> None:
-        if max_workers <= 0:
-            raise ValueError("max_workers must be greater than 0")
+        if max_workers < 0:
+            raise ValueError("max_workers must not be negative")
         self.resizes.append(max_workers)
         self.limit = max_workers
         self._begin()
@@ -111,6 +112,8 @@ class ManualExecutor(Executor):
         if cancel_futures:
             for call in self.waiting:
                 call.future.cancel()
+        self.limit = self.limit or 1
+        self._begin()
         while wait and self.running:
             self.finish()
 
@@ -178,6 +181,7 @@ class Bench:
         *,
         capacity: int = 200,
         retry: RetryPolicy | None = None,
+        halt: str = "never",
         drain_all: bool = True,
         drain_timeout_s: float | None = None,
         abort_patience_s: float = 2.5,
@@ -204,6 +208,7 @@ class Bench:
             self.events,
             self.stop,
             retry=retry or RetryPolicy(3),
+            halt=HaltPolicy.parse(halt),
             drain_all=drain_all,
             drain_timeout_s=drain_timeout_s,
             abort_patience_s=abort_patience_s,

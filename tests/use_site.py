@@ -14,7 +14,6 @@ from dynamic_pipeline import (
     JobSucceeded,
     Load,
     PermanentError,
-    PipelineError,
     ResizableThreadPoolExecutor,
     Run,
     Sink,
@@ -23,6 +22,7 @@ from dynamic_pipeline import (
     run,
     start,
 )
+from dynamic_pipeline.errors import PipelineError
 
 
 def fetch(url: str) -> bytes:

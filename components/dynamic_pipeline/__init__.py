@@ -12,9 +12,10 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from dynamic_pipeline.collector import Sink
-    from dynamic_pipeline.errors import PermanentError, PipelineError
+    from dynamic_pipeline.errors import PermanentError
     from dynamic_pipeline.events import JobFailed, JobSucceeded
     from dynamic_pipeline.executors.resizable import ResizableThreadPoolExecutor
+    from dynamic_pipeline.job_context import current_job
     from dynamic_pipeline.jobs import Job
     from dynamic_pipeline.library import run, start
     from dynamic_pipeline.scaling import Decision, FixedScaling, Load, ThresholdScaling
@@ -29,21 +30,22 @@ __all__ = [
     "JobSucceeded",
     "Load",
     "PermanentError",
-    "PipelineError",
     "ResizableThreadPoolExecutor",
     "Run",
     "Sink",
     "Summary",
     "ThresholdScaling",
+    "current_job",
     "run",
     "start",
 ]
 
 _HOMES = {
     "collector": ("Sink",),
-    "errors": ("PermanentError", "PipelineError"),
+    "errors": ("PermanentError",),
     "events": ("JobFailed", "JobSucceeded"),
     "executors.resizable": ("ResizableThreadPoolExecutor",),
+    "job_context": ("current_job",),
     "jobs": ("Job",),
     "library": ("run", "start"),
     "scaling": ("Decision", "FixedScaling", "Load", "ThresholdScaling"),

@@ -39,7 +39,8 @@ class Failed(NamedTuple):
 
 # Named tuples of the hot path are made by `tuple.__new__`: a third of the price of calling the class.
 _new = tuple.__new__
-_this_thread = threading.local()  # .name: asking the thread for it costs three times as much
+# .name: asking the thread for it costs three times as much; .call: the work and the attempt that run on it
+this_thread = threading.local()
 
 Outcome = Succeeded | Failed
 Work = Callable[[Attempt], Any]  # what a worker calls; whatever it raises is that attempt's failure
@@ -52,10 +53,11 @@ def run_attempt(work: Work, attempt: Attempt) -> Outcome:
     that raises therefore always means that the pool itself broke.
     """
     started = perf_counter()
+    this_thread.call = work, attempt
     try:
-        worker = _this_thread.name
+        worker = this_thread.name
     except AttributeError:
-        worker = _this_thread.name = threading.current_thread().name
+        worker = this_thread.name = threading.current_thread().name
     try:
         value = work(attempt)
     except BaseException as error:  # see above

@@ -60,6 +60,21 @@ class SourceResumed(NamedTuple):
     target_per_s: float
 
 
+class Warned(NamedTuple):
+    """Something is wrong that the run can live with."""
+
+    text: str
+
+
+class Progress(NamedTuple):
+    """How far a run is; told every ten seconds until it is stopped."""
+
+    backlog: int
+    retrying: int  # those of the backlog that wait to be tried again
+    limit: int  # workers allowed
+    oldest: Job | None  # of those that run, the one that began first
+
+
 class DrainStarted(NamedTuple):
     reason: str  # why, for people
     signal: int | None  # the signal that asked for it, if one did
@@ -95,6 +110,8 @@ Event = (
     | LimitChanged
     | SourceStalled
     | SourceResumed
+    | Warned
+    | Progress
     | DrainStarted
     | Draining
     | AbortStarted

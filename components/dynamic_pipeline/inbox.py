@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import NamedTuple
 
-from dynamic_pipeline.attempts import Outcome
+from dynamic_pipeline.attempts import Attempt, Failed, Outcome
 from dynamic_pipeline.scaling import Decision, Load
 
 
@@ -31,6 +31,13 @@ class RateKept(NamedTuple):
 class Resize(NamedTuple):
     decision: Decision
     load: Load  # what the decision was made on
+
+
+class TimedOut(NamedTuple):
+    """A call took too long. It cannot be ended; its job is over all the same."""
+
+    attempt: Attempt
+    outcome: Failed
 
 
 class Drain(NamedTuple):
@@ -60,5 +67,5 @@ class SinkFailed(NamedTuple):
     error: BaseException
 
 
-Control = SourceEnded | RateMissed | RateKept | Resize | Drain | Abort | Crashed | SinkFailed | Written
+Control = SourceEnded | RateMissed | RateKept | Resize | TimedOut | Drain | Abort | Crashed | SinkFailed | Written
 Message = Control | Future[Outcome]

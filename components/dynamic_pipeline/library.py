@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from dynamic_pipeline.collector import Sink
 from dynamic_pipeline.events import Event, JobFailed, JobSucceeded
+from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.retry import RetryPolicy
 from dynamic_pipeline.scaling import ScalingPolicy, ThresholdScaling
 from dynamic_pipeline.signals import SignalInbox
@@ -31,6 +32,8 @@ def start(
     check_interval_s: float = 1.0,
     queue_capacity: int = 200,
     max_retries: int = 3,
+    timeout_s: float | None = None,
+    halt: str = "never",
     drain_all: bool = True,
     drain_timeout_s: float | None = None,
     abort_grace_s: float = 2.0,
@@ -52,6 +55,11 @@ def start(
         check_interval_s: seconds between two decisions of the policy.
         queue_capacity: jobs that may wait before *records* is drawn no further.
         max_retries: tries after the first one; 3 makes 4 attempts.
+        timeout_s: seconds for one call; None: no limit. A thread cannot be ended, so the limit is soft: the
+            job has failed, another worker takes the place of the stuck one, and what the call returns later is
+            not heard. It is not tried again, and `current_job().should_stop` tells it.
+        halt: `soon,fail=N` starts nothing more once N jobs have failed for good, `now,fail=N` ends what runs
+            as well; `fail=X%` is a share.
         drain_all: `Run.drain` finishes all accepted jobs; False: those that have started.
         drain_timeout_s: seconds after which a drain becomes an abort; None: never.
         abort_grace_s: seconds that running calls have to end after `Run.abort`.
@@ -71,6 +79,8 @@ def start(
         raise ValueError(f"queue_capacity is {queue_capacity}; it must be at least 1")
     if not 0 < check_interval_s < float("inf"):
         raise ValueError(f"check_interval_s is {check_interval_s}; it must be more than 0 seconds")
+    if timeout_s is not None and not 0 < timeout_s < float("inf"):
+        raise ValueError(f"timeout_s is {timeout_s}; it must be more than 0 seconds")
     for name, time_s in (("drain_timeout_s", drain_timeout_s or 0.0), ("abort_grace_s", abort_grace_s)):
         if not 0 <= time_s < float("inf"):
             raise ValueError(f"{name} is {time_s}; it must be at least 0 seconds")
@@ -80,6 +90,8 @@ def start(
         records,
         policy=policy or ThresholdScaling(least, max_workers),
         retry=RetryPolicy(max_retries),
+        halt=HaltPolicy.parse(halt),
+        call_timeout_s=timeout_s,
         check_interval_s=check_interval_s,
         queue_capacity=queue_capacity,
         sinks=[*deliver, *sinks],

@@ -20,22 +20,26 @@ class Phase(Enum):
 class Due(Enum):
     """What the time has come for."""
 
-    REPORT = 1  # say how much is left to drain
+    REPORT = 1  # say how far the run is; in a drain, how much is left
     DRAIN_TIMEOUT = 2
     ABANDON = 3  # a job did not end within the patience of an abort
 
 
 _NEVER = float("inf")
 _LAST_WORDS_S = 0.3  # after the patience with jobs has ended, what writing down their end may take
+_PROGRESS_S = 10.0  # between two reports of a run; a CI system ends a job that is silent for minutes
 _REPORT_S = 0.5  # the seed's interval between two `draining backlog=N`
 
 
 class Shutdown:
     """The phase of a run and what is due when. A machine without a clock: time comes as an argument."""
 
-    def __init__(self, drain_timeout_s: float | None, abort_patience_s: float) -> None:
+    def __init__(
+        self, drain_timeout_s: float | None, abort_patience_s: float, *, drain_all: bool = True
+    ) -> None:
         self._drain_timeout_s = drain_timeout_s
         self._abort_patience_s = abort_patience_s
+        self.drain_all = drain_all  # a drain finishes all accepted jobs, not only those that have started
         self.phase = Phase.RUNNING
         self.signal: int | None = None  # the first one that went with a change of phase
         self._next_report_s = _NEVER
@@ -48,6 +52,15 @@ class Shutdown:
     @property
     def is_forced(self) -> bool:
         return self.phase is Phase.ABORTING
+
+    @property
+    def may_start(self) -> bool:
+        """Whether accepted jobs may still begin."""
+        return self.phase is Phase.RUNNING or (self.phase is Phase.DRAINING and self.drain_all)
+
+    def begin(self, now_s: float) -> None:
+        """The run has started."""
+        self._next_report_s = now_s + _PROGRESS_S
 
     def enter(self, phase: Phase, now_s: float, signal: int | None = None) -> bool:
         """Go on to *phase*; False if the run is there or further already."""
@@ -75,7 +88,7 @@ class Shutdown:
         if now_s < self.next_due_s:
             return due
         if now_s >= self._next_report_s:
-            self._next_report_s = now_s + _REPORT_S
+            self._next_report_s = now_s + (_PROGRESS_S if self.phase is Phase.RUNNING else _REPORT_S)
             due.append(Due.REPORT)
         if now_s >= self._deadline_s:
             self._deadline_s = _NEVER
@@ -114,5 +127,5 @@ def exit_code(end: Ending) -> int:
     if end.signal is not None and (work_left or end.is_forced):
         return 128 + end.signal
     if work_left:
-        return STOPPED  # by the library's `drain` or `abort`: nobody sent a signal
+        return STOPPED  # by too many failures, or by the library's `drain` or `abort`: nobody sent a signal
     return SOME_FAILED if end.failed else OK

@@ -7,23 +7,25 @@ a policy. Time comes from one callable, so that a test can step it by hand on a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from time import monotonic, sleep
 
 from dynamic_pipeline import events as ev
 from dynamic_pipeline import inbox as msg
-from dynamic_pipeline.attempts import Attempt, Failed, Outcome, Succeeded, Work, run_attempt
+from dynamic_pipeline.attempts import Attempt, Failed, Succeeded, Work, run_attempt
 from dynamic_pipeline.errors import OutputError
 from dynamic_pipeline.executors import ResizableExecutor
+from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.handover import Handover
+from dynamic_pipeline.in_hand import InHand
 from dynamic_pipeline.inbox import Message
 from dynamic_pipeline.jobs import Job
-from dynamic_pipeline.lifecycle import Due, Phase, Shutdown
+from dynamic_pipeline.lifecycle import Phase, Shutdown
 from dynamic_pipeline.napping import NAP_S, reserve_outlasts_nap
 from dynamic_pipeline.retry import RetryAfter, RetryPolicy
 from dynamic_pipeline.scaling import Load
 from dynamic_pipeline.stop import Stop
-from dynamic_pipeline.waiting import WaitingRetries
+from dynamic_pipeline.stopping import Stopping
 
 _new = tuple.__new__  # for the named tuples of the hot path, see attempts.py
 
@@ -46,6 +48,7 @@ class Orchestrator:
         stop: Stop,
         *,
         retry: RetryPolicy,
+        halt: HaltPolicy | None = None,
         drain_all: bool = True,
         drain_timeout_s: float | None = None,
         abort_patience_s: float = 2.5,  # a job that still runs then is given up
@@ -53,35 +56,48 @@ class Orchestrator:
     ) -> None:
         self._work, self._executor = work, executor
         self._backlog, self._inbox, self._events = backlog, inbox, events
-        self._stop = stop  # no more records are drawn; set here only
         self._retry = retry
-        self._drain_all = drain_all
-        self.shutdown = Shutdown(drain_timeout_s, abort_patience_s)
+        self.shutdown = Shutdown(drain_timeout_s, abort_patience_s, drain_all=drain_all)
         self._now = now
-        self.limit = limit  # written here only; others may read it, and may be late
-        self._window = 2 * limit  # attempts in flight at the most
-        self._in_flight: dict[Future[Outcome], Attempt] = {}
-        self._retries = WaitingRetries()
         self._news: list[ev.Event] = []  # what this step will tell
+        self._hand = InHand()
+        self._stopping = Stopping(
+            self.shutdown, self._hand, self.load, self._news.append, stop, work, halt, now
+        )
+        self.limit = limit  # written here only; others may read it, and may be late
+        # Attempts in flight, per worker. None waits inside the executor where a failure may be the signal to
+        # start nothing more: a worker that fails would take the next one before anybody can hear of it.
+        self._per_worker = 2 if halt is None else 1
+        self._window = self._per_worker * limit
+        self._failed = 0  # jobs, for good
         self._source_has_ended = False
         self._is_held = False  # the collector is far behind: nothing is started
         # How the run ended, for the one who asked for it. Read after `run` has returned.
         self.is_source_complete = False
         self.error: BaseException | None = None
-        self.is_abandoned = False  # a job that would not end was left behind on its thread
+
+    @property
+    def is_abandoned(self) -> bool:
+        """A job that would not end is left behind on its thread."""
+        return self._stopping.left_behind or self._hand.is_stuck
+
+    def await_overdue(self, patience_s: float) -> None:
+        """After `run`: overdue calls have been told to stop, and get this long to do so."""
+        wait(self._hand.overdue, patience_s)
 
     def load(self) -> Load:
         """A snapshot for the supervisor; any thread may take it."""
-        return Load(len(self._backlog), len(self._in_flight), len(self._retries), self.limit)
+        return Load(len(self._backlog), len(self._hand.in_flight), len(self._hand.retries), self.limit)
 
     def run(self, nap: Callable[[float], object] = sleep) -> None:
         """Step until no accepted job is left. It waits for messages only, so a signal is always heard."""
         self._events.put(ev.RunStarted(self.limit))
+        self.shutdown.begin(self._now())
         messages: list[Message] = []
         before_s = 0.0
         while not self.step(messages):
             now_s = self._now()
-            if reserve_outlasts_nap(len(self._in_flight) - self.limit, len(messages), now_s - before_s):
+            if reserve_outlasts_nap(len(self._hand.in_flight) - self.limit, len(messages), now_s - before_s):
                 nap(NAP_S)
             before_s = now_s
             self._backlog.is_wanted = self._room() > 0
@@ -93,11 +109,31 @@ class Orchestrator:
 
     def step(self, messages: list[Message]) -> bool:
         """Handle *messages*, let due things happen, start what may run; never waits. True when all is done."""
-        in_flight, tell = self._in_flight, self._news.append
+        self._take_in(messages)
+        self._stopping.let_time_pass()
+        if not self.limit and self.shutdown.phase is not Phase.RUNNING:
+            self._resize(1, self.load().backlog, "a paused run goes on to drain")
+        self._dispatch()
+        is_done = (self._source_has_ended or self._stopping.has_abandoned) and not self.load().backlog
+        if is_done:
+            if self.shutdown.phase is Phase.DRAINING:
+                self._news.append(ev.Draining(0))
+            self._news.append(ev.JobsClosed())
+        if self._news:
+            self._events.put_all(self._news)
+            self._news.clear()
+        return is_done
+
+    def _take_in(self, messages: list[Message]) -> None:
+        in_flight, tell = self._hand.in_flight, self._news.append
         for message in messages:
             if not isinstance(message, Future):
                 self._handle(message)
-            elif (attempt := in_flight.pop(message, None)) is not None:  # None: it was given up before
+            elif (attempt := in_flight.pop(message, None)) is None:  # it was given up before
+                if message in self._hand.overdue:
+                    self._hand.overdue.remove(message)
+                    self._fit_pool()
+            else:
                 try:
                     outcome = message.result()  # whatever else it raises: the pool itself broke
                 except CancelledError:
@@ -107,17 +143,6 @@ class Orchestrator:
                     tell(_new(ev.JobSucceeded, (attempt, outcome)))
                 else:
                     self._settle_failed(attempt, outcome)
-        self._let_time_pass()
-        self._dispatch()
-        is_done = self._source_has_ended and not self.load().backlog
-        if is_done:
-            if self.shutdown.phase is Phase.DRAINING:
-                tell(ev.Draining(0))
-            tell(ev.JobsClosed())
-        if self._news:
-            self._events.put_all(self._news)
-            self._news.clear()
-        return is_done
 
     def _settle_failed(self, attempt: Attempt, outcome: Failed) -> None:
         if outcome.is_interrupted:
@@ -126,58 +151,63 @@ class Orchestrator:
         decision = self._retry.decide(attempt, outcome)
         if not isinstance(decision, RetryAfter):
             self._news.append(ev.JobFailed(attempt, outcome))
-        elif not self._may_start():
+            self._failed += 1
+            self._stopping.consider_halt(self._failed, self._source_has_ended)
+        elif not self.shutdown.may_start:
             self._news.append(ev.JobUnfinished(attempt.job, outcome))
         else:
             again = Attempt(attempt.job, attempt.number + 1)
-            self._retries.push(self._now() + decision.delay_s, again)
+            self._hand.retries.push(self._now() + decision.delay_s, again)
             self._news.append(ev.JobRetrying(attempt, outcome, self._retry.max_retries))
 
-    def _may_start(self) -> bool:
-        phase = self.shutdown.phase
-        return phase is Phase.RUNNING or (phase is Phase.DRAINING and self._drain_all)
-
     def _free(self) -> int:  # how many attempts could be started
-        return 0 if self._is_held else self._window - len(self._in_flight)
+        return 0 if self._is_held else self._window - len(self._hand.in_flight)
 
     def _room(self) -> int:
         """How many new jobs could be started; none while the capped heap of retries is full."""
-        if not self._may_start() or len(self._retries) >= (self._backlog.capacity or 1):
+        if not self.shutdown.may_start or len(self._hand.retries) >= (self._backlog.capacity or 1):
             return 0
         return self._free()
 
     def _dispatch(self) -> None:
         self._is_held = not self._events.has_room()
-        if not self._may_start():
+        if not self.shutdown.may_start:
             for job in self._backlog.take_nowait():  # the producer may still be offering the one it drew
                 self._news.append(ev.JobUnfinished(job))
             return
-        if self._retries:
-            now, free = self._now(), self._free()
-            due: list[Attempt] = []
-            while len(due) < free and self._retries.next_due_s() <= now:
-                due.append(self._retries.pop())
-            self._start(due)
+        if self._hand.retries:
+            self._start(self._hand.retries.take_due(self._now(), self._free()))
         room = self._room()
         if room > 0:
-            self._start([_new(Attempt, (job, 1)) for job in self._backlog.take_nowait(room)])
+            attempts = [_new(Attempt, (job, 1)) for job in self._backlog.take_nowait(room)]
+            self._hand.started += len(attempts)
+            self._start(attempts)
 
     def _start(self, attempts: list[Attempt]) -> None:
-        submit, work, in_flight, put = self._executor.submit, self._work, self._in_flight, self._inbox.put
+        submit, work, in_flight, put = (
+            self._executor.submit,
+            self._work,
+            self._hand.in_flight,
+            self._inbox.put,
+        )
         for attempt in attempts:
             future = submit(run_attempt, work, attempt)
             in_flight[future] = attempt
             future.add_done_callback(put)
 
-    def _handle(self, message: Message) -> None:  # noqa: C901 - one case per message
+    def _handle(self, message: Message) -> None:  # noqa: C901, PLR0912 - one case per message
         tell = self._news.append
         match message:
             case msg.Resize(decision, load):
-                if decision.limit != self.limit:
-                    tell(ev.LimitChanged(self.limit, decision.limit, load.backlog, decision.reason))
-                    self.limit = decision.limit
-                    self._window = 2 * decision.limit
-                    self._executor.resize(decision.limit)
+                if decision.warning:
+                    tell(ev.Warned(decision.warning))
+                is_running = self.shutdown.phase is Phase.RUNNING  # a paused run could not drain
+                limit = decision.limit if is_running else max(1, decision.limit)
+                self._resize(limit, load.backlog, decision.reason)
+            case msg.TimedOut(attempt, failed):
+                if self._hand.set_overdue(attempt):
+                    self._fit_pool()
+                    self._settle_failed(attempt, failed)
             case msg.SourceEnded(is_complete, error):
                 self._source_has_ended = True
                 self.is_source_complete = is_complete
@@ -187,64 +217,32 @@ class Orchestrator:
             case msg.RateKept(target_per_s):
                 tell(ev.SourceResumed(target_per_s))
             case msg.Drain(reason, signal):
-                self._begin_drain(reason, signal)
+                self._stopping.drain(reason, signal)
             case msg.Abort(reason, signal):
-                self._begin_abort(reason, signal)
+                self._stopping.abort(reason, signal)
             case msg.Crashed(_, error):
                 self.error = self.error or error
                 self._source_has_ended = True  # whichever thread it was, nothing is to be waited for
-                self._begin_abort(f"internal error: {error!r}", None)
+                self._stopping.abort(f"internal error: {error!r}")
             case msg.SinkFailed(error):
                 self.error = self.error or error
                 if isinstance(error, OutputError) and error.reader_gone:
-                    self._begin_abort(str(error), None)
+                    self._stopping.abort(str(error))
                 else:
-                    self._begin_drain(f"a result could not be written: {error}", None)
+                    self._stopping.drain(f"a result could not be written: {error}")
 
-    def _begin_drain(self, reason: str, signal: int | None) -> None:
-        if not self.shutdown.enter(Phase.DRAINING, self._now(), signal):
-            return
-        self._stop.set()
-        self._news.append(ev.DrainStarted(reason, signal, self.load().backlog, self.limit))
-        if not self._drain_all:
-            self._give_up_waiting()
+    def _resize(self, limit: int, backlog: int, reason: str) -> None:
+        if limit != self.limit:
+            self._news.append(ev.LimitChanged(self.limit, limit, backlog, reason))
+            self.limit, self._window = limit, self._per_worker * limit
+            self._fit_pool()
 
-    def _begin_abort(self, reason: str, signal: int | None) -> None:
-        if not self.shutdown.enter(Phase.ABORTING, self._now(), signal):
-            return
-        self._stop.set()
-        self._news.append(ev.AbortStarted(reason, self.load().backlog))
-        self._give_up_waiting()
-        getattr(self._work, "abort", lambda: None)()
-
-    def _give_up_waiting(self) -> None:
-        """Leave undone what has not begun: waiting retries, and calls that wait inside the executor."""
-        for attempt in self._retries.take_all():
-            self._news.append(ev.JobUnfinished(attempt.job))
-        for future in tuple(self._in_flight):
-            future.cancel()  # if it has not begun, its callback brings it back as cancelled
-
-    def _let_time_pass(self) -> None:
-        for due in self.shutdown.take_due(self._now()):
-            match due:
-                case Due.REPORT:
-                    self._news.append(ev.Draining(self.load().backlog))
-                case Due.DRAIN_TIMEOUT:
-                    self._begin_abort("drain timeout", None)
-                case Due.ABANDON:
-                    self._abandon()
-
-    def _abandon(self) -> None:
-        """Count jobs that would not end as unfinished; their threads are left behind."""
-        self.is_abandoned = bool(self._in_flight)
-        for attempt in self._in_flight.values():
-            self._news.append(ev.JobUnfinished(attempt.job))
-        self._in_flight.clear()
-        self._source_has_ended = True  # a source that hangs as well is not waited for
+    def _fit_pool(self) -> None:  # a spare worker stands in for each that is stuck in an overdue call
+        self._executor.resize(self.limit + len(self._hand.overdue))
 
     def _next_wake_s(self) -> float | None:
         """Seconds until something is due by itself; None when only a message can change anything."""
         due_s = self.shutdown.next_due_s
         if self._free() > 0:
-            due_s = min(due_s, self._retries.next_due_s())
+            due_s = min(due_s, self._hand.retries.next_due_s())
         return None if due_s == float("inf") else due_s - self._now()

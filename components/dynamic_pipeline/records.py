@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+TableFormat = Literal["csv", "tsv", "jsonl"]  # records with fields
+Format = Literal["lines", TableFormat]
 
 MOST_BYTES = 1 << 20  # a longer line is a bad record; the bound that keeps memory flat whatever the input
 

@@ -1,10 +1,12 @@
-"""What an attempt at a command brings back, whether it went well or not."""
+"""What an attempt brings back, whether it went well or not."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 from dynamic_pipeline.spool import Spool
+
+TAIL_BYTES = 4096  # of a failed command's output, for those who ask what went wrong
 
 
 class CommandReport(NamedTuple):
@@ -17,3 +19,22 @@ class CommandReport(NamedTuple):
     code: int  # the exit code, or minus the signal that ended it; 126 or 127 if it could not be started
     is_timeout: bool = False  # it took too long, and was ended by that signal
     has_left_some: bool = False  # it started processes that run on
+
+    def tail(self) -> bytes:
+        """The end of what it wrote to stderr, or to stdout if that is empty; as long as nobody has discarded it."""
+        try:
+            return (self.stderr if self.stderr.size else self.stdout).tail(TAIL_BYTES)
+        except OSError:  # somebody has removed the file: whoever needs all of it tells
+            return b""
+
+
+class CommandTail(NamedTuple):
+    """All that is kept of a report for the end of the run."""
+
+    text: bytes
+
+
+class CallReport(NamedTuple):
+    """What a call returned, where that is recorded: the value of its outcome."""
+
+    json: str

@@ -29,6 +29,7 @@ class Decision(NamedTuple):
 
     limit: int
     reason: str
+    warning: str = ""  # for the log, if something about the rule is wrong
 
 
 class ScalingPolicy(Protocol):

@@ -12,7 +12,8 @@ import socket
 from collections.abc import Callable, Iterator
 from time import monotonic
 
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_FORCING = 2  # the stage that ends what runs; SIGQUIT begins with it
 # A launcher or a process group may deliver one Ctrl+C twice: a second signal counts after this time only.
 _SECOND_AFTER_S = 1.0
 _THIRD_AFTER_S = 0.2
@@ -64,15 +65,16 @@ class SignalInbox:
             for number in self._reader.recv(64):
                 if number == 0:
                     return
-                if number in STOP_SIGNALS and (stage := self._count()):
+                if number in STOP_SIGNALS and (stage := self._count(number)):
                     yield stage, number
 
-    def _count(self) -> int:
+    def _count(self, signum: int) -> int:
         """The stage that this signal begins, or 0 if it is the echo of the one before."""
         now_s = self._now()
-        patience_s = (0.0, _SECOND_AFTER_S, _THIRD_AFTER_S)[min(self._stage, 2)]
+        is_quit = signum == signal.SIGQUIT and self._stage < _FORCING
+        patience_s = 0.0 if is_quit else (0.0, _SECOND_AFTER_S, _THIRD_AFTER_S)[min(self._stage, 2)]
         if now_s - self._counted_at_s < patience_s:
             return 0
         self._counted_at_s = now_s
-        self._stage += 1
+        self._stage = max(self._stage + 1, _FORCING if is_quit else 0)
         return self._stage

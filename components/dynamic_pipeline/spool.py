@@ -10,11 +10,23 @@ IN_MEMORY = 16 * 1024  # bytes; larger output stays in its file, so that a gigab
 _CHUNK = 1 << 20
 
 
+def has_disk_room(folder: str) -> bool:
+    """False if the disk of *folder* is full: what was written there may be cut, whatever its writer said."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:  # it is gone, which others tell of
+        return True
+    free = disk.f_bavail if os.geteuid() else disk.f_bfree
+    return free > 0 or disk.f_blocks == 0  # some file systems do not count
+
+
 class Spool:
     """Bytes that a command writes to a file at *path*. It holds no open file, however long it waits to be shown.
 
     Empty until it is opened. Up to *in_memory* bytes come into memory when it is sealed; -1: the file stays.
     """
+
+    __slots__ = ("_data", "_fd", "_has_file", "_in_memory", "_path", "size")  # thousands may wait
 
     def __init__(self, path: str, in_memory: int = IN_MEMORY) -> None:
         self.size = 0  # bytes; known when it is sealed
@@ -27,10 +39,12 @@ class Spool:
     def open(self) -> int:
         """Make the file; the descriptor for the child to write to, valid until `close`.
 
+        Its mode is that of any new file, since it may be kept: the folder it is made in must be private.
+
         Raises:
             OSError: it cannot be made, or is there already.
         """
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self._has_file = True
         return self._fd
 
@@ -56,14 +70,14 @@ class Spool:
                     self._data = file.read(self._in_memory)
             self._unlink()
 
-    def chunks(self) -> Iterator[bytes]:
-        """What was written, in pieces."""
+    def chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
+        """What was written, in pieces of *size* bytes at the most."""
         if not self._has_file:
-            if self._data:
-                yield self._data
+            for start in range(0, len(self._data), size):
+                yield self._data[start : start + size]
             return
         with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - unbuffered, a megabyte at a time
-            while chunk := file.read(_CHUNK):
+            while chunk := file.read(size):
                 yield chunk
 
     def tail(self, size: int) -> bytes:

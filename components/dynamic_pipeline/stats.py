@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 
 from dynamic_pipeline.events import Event, JobFailed, JobRetrying, JobSucceeded, JobUnfinished
+from dynamic_pipeline.records import Record
+from dynamic_pipeline.reports import CommandReport, CommandTail
 
 _RATE_WINDOW_S = 10.0
 _KEPT_FAILURES = 1000  # failed jobs kept for the summary; memory stays flat when a million fail
+_KEPT_RECORD = 804  # bytes of each one's record: 200 characters, and a sign that there were more
+_KEPT_ERROR = 1000  # characters
+_KEPT_CAUSES = 1000
+_LONGEST_CAUSE = 100  # characters
+OTHER_CAUSES = "other causes"
 
 
 class Stats:
@@ -18,7 +25,8 @@ class Stats:
         self.failed = 0  # for good
         self.unfinished = 0
         self.retries = 0
-        self.failures: list[JobFailed] = []  # the first of them
+        self.failures: list[JobFailed] = []  # the first of them, without what would fill the memory
+        self.causes: Counter[str] = Counter()  # of all of them
         self._busy_s = 0.0  # summed over all attempts
         self._recent: deque[tuple[float, int]] = deque()  # (when, finished until then)
 
@@ -35,8 +43,9 @@ class Stats:
             elif isinstance(event, JobFailed):
                 self.failed += 1
                 self._busy_s += event.outcome.elapsed_s
+                self._count_cause(event.outcome.error)
                 if len(self.failures) < _KEPT_FAILURES:
-                    self.failures.append(event)
+                    self.failures.append(_small(event))
             elif isinstance(event, JobUnfinished):
                 self.unfinished += 1
         self.succeeded += succeeded
@@ -46,6 +55,12 @@ class Stats:
             # One sample from before the window stays: what ended together after a long silence counts too.
             while len(self._recent) > 1 and now_s - self._recent[1][0] >= _RATE_WINDOW_S:
                 self._recent.popleft()
+
+    def _count_cause(self, error: str) -> None:
+        cause = cause_of(error)
+        if cause not in self.causes and len(self.causes) >= _KEPT_CAUSES:
+            cause = OTHER_CAUSES
+        self.causes[cause] += 1
 
     @property
     def finished(self) -> int:
@@ -60,3 +75,21 @@ class Stats:
         since_s, before = self._recent[0] if self._recent else (now_s, 0)
         elapsed_s = now_s - since_s
         return (self.finished - before) / elapsed_s if elapsed_s > 0 else 0.0
+
+
+def cause_of(error: str) -> str:
+    """What *error* has in common with others: the class of an exception, `exit 1`, `bad record`, …"""
+    return (error.partition(": ")[0] or error).partition("\n")[0][:_LONGEST_CAUSE]
+
+
+def _small(event: JobFailed) -> JobFailed:
+    """*event* as it is kept: a record is cut, of a command's output the end is kept. Other payloads are the user's."""
+    attempt, outcome = event
+    if len(outcome.error) > _KEPT_ERROR:
+        outcome = outcome._replace(error=outcome.error[:_KEPT_ERROR])
+    if isinstance(outcome.value, CommandReport):
+        outcome = outcome._replace(value=CommandTail(outcome.value.tail()))
+    if isinstance(record := attempt.job.payload, Record):
+        cut = record._replace(raw=record.raw[:_KEPT_RECORD], fields=None)
+        attempt = attempt._replace(job=attempt.job._replace(payload=cut))
+    return JobFailed(attempt, outcome)

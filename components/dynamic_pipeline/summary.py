@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from dynamic_pipeline.events import JobFailed
 
@@ -17,8 +18,11 @@ class Summary:
     unfinished: int  # left undone by a forced or early stop
     retries: int  # resubmissions
     is_source_complete: bool  # the records were read to their end, or have none
-    failures: tuple[JobFailed, ...]  # the first 1000 jobs that failed
+    failures: tuple[JobFailed, ...]  # the first 1000 jobs that failed; of an input's records the beginning
     exit_code: int  # what the command line leaves with after such a run
     error: BaseException | None  # what stopped the run, if nobody asked for it
     is_abandoned: bool  # a job that would not end still runs on its thread
     is_mute: bool  # a sink would not end after an abort; what it held was not written
+    causes: Mapping[str, int] = field(
+        default_factory=dict
+    )  # how many of all that failed, by what they have in common

@@ -42,8 +42,8 @@ class Supervisor:
             due_s = max(due_s + self._interval_s, monotonic())
 
     def tick(self) -> None:
-        """One decision; posts an absolute limit, and only if it differs from today's."""
+        """One decision; posts an absolute limit, and only if it differs from today's or comes with a warning."""
         load = self._load()
         decision = self._policy.decide(load)
-        if decision.limit != load.limit:
+        if decision.limit != load.limit or decision.warning:
             self._inbox.put(Resize(decision, load))

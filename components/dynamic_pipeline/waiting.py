@@ -33,6 +33,13 @@ class WaitingRetries:
         """The one that is due first."""
         return heapq.heappop(self._heap)[2]
 
+    def take_due(self, now_s: float, most: int) -> list[Attempt]:
+        """Up to *most* of those that are due, in order."""
+        taken: list[Attempt] = []
+        while len(taken) < most and self.next_due_s() <= now_s:
+            taken.append(self.pop())
+        return taken
+
     def take_all(self) -> list[Attempt]:
         """All of them, oldest first; none is left."""
         taken = [attempt for _, _, attempt in sorted(self._heap)]

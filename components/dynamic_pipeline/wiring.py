@@ -16,6 +16,7 @@ from dynamic_pipeline.collector import Collector, Sink
 from dynamic_pipeline.errors import OutputError, SourceError
 from dynamic_pipeline.events import Event, JobUnfinished, RunFinished
 from dynamic_pipeline.executors.resizable import ResizableThreadPoolExecutor
+from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.handover import Bell, Handover
 from dynamic_pipeline.inbox import Abort, Crashed, Drain, Message
 from dynamic_pipeline.jobs import Job
@@ -30,6 +31,7 @@ from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary
 from dynamic_pipeline.supervisor import Supervisor
+from dynamic_pipeline.watchdog import Watchdog
 
 _EVENTS_CAPACITY = 4096  # events that wait for the collector before nothing more is started
 _FORCED_JOIN_S = 0.2  # after a forced stop, how long a thread stuck in a user's source is waited for
@@ -52,6 +54,8 @@ class Run:
         drain_all: bool,
         drain_timeout_s: float | None,
         kill_grace_s: float,
+        halt: HaltPolicy | None = None,
+        call_timeout_s: float | None = None,
         stop: Stop,
         on_end: Callable[[], object],
     ) -> None:
@@ -59,13 +63,20 @@ class Run:
         self._inbox: Handover[Message] = Handover(bell)
         self._backlog: Handover[Job] = Handover(bell, capacity=queue_capacity)
         self._events: Handover[Event] = Handover(capacity=_EVENTS_CAPACITY, room_bell=bell)
-        self._work = work
         self._stop_drawing = stop
         self._stop_supervising = Stop()
+        watching: list[OwnedThread] = []
+        if call_timeout_s is not None:
+            watchdog = Watchdog(work, call_timeout_s, self._inbox, self._stop_supervising)
+            work = watchdog.work
+            watching.append(OwnedThread("watchdog", watchdog.run, self._crashed))
+        self._work = work
         self._is_endless = bool(getattr(source, "is_endless", False))
         self._on_end = on_end
+        self._kill_grace_s = kill_grace_s
         limit = policy.start()
-        self._executor = ResizableThreadPoolExecutor(limit, worker_names=_worker_names)
+        self._executor = ResizableThreadPoolExecutor(limit or 1, worker_names=_worker_names)
+        self._executor.resize(limit)
         self._orchestrator = Orchestrator(
             work,
             self._executor,
@@ -75,6 +86,7 @@ class Run:
             self._events,
             self._stop_drawing,
             retry=retry,
+            halt=halt,
             drain_all=drain_all,
             drain_timeout_s=drain_timeout_s,
             abort_patience_s=kill_grace_s + 0.5,
@@ -87,6 +99,7 @@ class Run:
         self._feeding = [
             OwnedThread("producer", self._producer.run, self._crashed),
             OwnedThread("supervisor", supervisor.run, self._crashed),
+            *watching,
         ]
         self._collecting = OwnedThread("collector", self._collector.run, self._collector_crashed)
         self._conducting = OwnedThread("orchestrator", self._conduct, self._crashed)
@@ -155,6 +168,7 @@ class Run:
         except BaseException as error:  # an error of ours: no thread may be left behind
             self._crash = error
         shutdown = self._orchestrator.shutdown
+        self._orchestrator.await_overdue(self._kill_grace_s)
         is_hopeless = self._orchestrator.is_abandoned or self._crash is not None
         self._stop_drawing.set()
         self._stop_supervising.set()
@@ -168,7 +182,7 @@ class Run:
         self._accepted = self._producer.accepted  # a source that wakes later is not listened to any more
         for job in self._backlog.take_nowait():  # what it offered after the loop had ended
             self._events.put(JobUnfinished(job))
-        self._events.put(RunFinished(is_graceful=not (shutdown.is_forced or is_hopeless)))
+        self._events.put(RunFinished(is_graceful=not (shutdown.is_forced or self._crash)))
         self._is_mute = not wait_written(lambda: self._collector.has_ended, self._inbox, shutdown)
         if not self._is_mute:
             self._collecting.join()
@@ -218,4 +232,5 @@ class Run:
             error=error,
             is_abandoned=orchestrator.is_abandoned or self._crash is not None,
             is_mute=self._is_mute,
+            causes=dict(stats.causes),
         )

@@ -29,17 +29,17 @@ def test_a_command_per_line(run: Starter) -> None:
 
 
 def test_each_failed_record_is_listed(run: Starter) -> None:
-    """With a command that fails: exit 1, and every record with place and reason at the end."""
+    """With a command that fails: exit 1, and every record with its place under the reason at the end."""
     program = run("run", "-i", "-", "--", "false", stdin="a\nb")
 
     assert program.process.returncode == 1
-    end = program.stderr.splitlines()[-4:]
-    assert end[0] == "FAILED"
-    assert sorted(end[1:3]) == [
-        "  job 1  -:1  a  exit 1 after 4 tries",
-        "  job 2  -:2  b  exit 1 after 4 tries",
+    end = program.stderr.splitlines()[-6:]
+    assert end[:3] == [
+        "FAILED exit 1: 2 jobs",
+        "  job 1  -:1  a  (after 4 tries)",
+        "  job 2  -:2  b  (after 4 tries)",
     ]
-    assert end[3] == "2 failed, 0 ok, 0 not run — exit 1"
+    assert end[5] == "2 failed, 0 ok, 0 not run — exit 1"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,9 @@ def test_what_cannot_succeed_is_tried_once(run: Starter, command: tuple[str, ...
     program = run("run", "-i", "-", "--", *command, stdin="a")
 
     assert program.process.returncode == 1
-    assert program.stderr.splitlines()[-2] == f"  job 1  -:1  a  {reason}"
+    end = program.stderr.splitlines()[-5:]
+    assert end[0] == f"FAILED {reason.partition(': ')[0]}: 1 job"
+    assert end[1].removeprefix("  job 1  -:1  a") == (f"  {reason}" if ": " in reason else "")
 
 
 def test_records_are_arguments_not_shell_text(run: Starter) -> None:
@@ -190,7 +192,7 @@ def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(run: Starter) -
         stdin="2\n9\n",
     )
     assert done.process.returncode == 1
-    assert "job 2  -:2  9  timeout after 0.3 s after 2 tries" in done.stderr
+    assert "FAILED timeout after 0.3 s: 1 job\n  job 2  -:2  9  (after 2 tries)\n" in done.stderr
     assert done.stderr.endswith("1 failed, 1 ok, 0 not run — exit 1\n")
 
 
@@ -326,7 +328,7 @@ def test_a_python_call_per_line(start: Starter, tmp_path: Path) -> None:
     assert program.stdout == "A\n"
     assert f"calling mytask:work of {tmp_path}/mytask.py" in program.log
     assert "  job 2  -:2  exit  SystemExit: 3" in program.stderr
-    assert "  job 3  -:3  stop  KeyboardInterrupt" in program.stderr
+    assert "FAILED KeyboardInterrupt: 1 job\n  job 3  -:3  stop\n" in program.stderr
 
 
 def test_a_user_folder_with_our_names(start: Starter, tmp_path: Path) -> None:
@@ -547,7 +549,7 @@ def test_a_full_disk_under_prints_is_no_success(tmp_path: Path) -> None:
         )
 
     assert done.returncode == 1
-    assert b"No space left on device after 4 tries" in done.stderr
+    assert b"No space left on device  (after 4 tries)" in done.stderr
     assert b"Traceback" not in done.stderr
 
 

@@ -375,11 +375,35 @@ def test_shrink_to_one_and_grow_again(resizable: Engine) -> None:
         other.end()
 
 
-@pytest.mark.parametrize("limit", [0, -1])
-def test_resize_to_nothing_is_refused(resizable: Engine, limit: int) -> None:
-    """At least one worker, or nobody would ever end what waits."""
-    with pytest.raises(ValueError, match="must be greater than 0"):
-        resizable.resize(limit)
+def test_a_negative_limit_is_refused(resizable: Engine) -> None:
+    """And nothing has changed."""
+    with pytest.raises(ValueError, match="must not be negative"):
+        resizable.resize(-1)
+    resizable.hold().wait_started()
+
+
+def test_resize_to_nothing_is_a_pause(resizable: Engine) -> None:
+    """What runs ends, what waits does not begin, until there is a limit again."""
+    held = [resizable.hold(number) for number in range(5)]
+    held[1].wait_started()
+    resizable.resize(0)
+    for number in (0, 1):
+        held[number].end()
+        assert held[number].future.result(PATIENCE_S) == number
+    later = resizable.hold()
+    assert not any(call.future.running() for call in (*held[2:], later))
+    resizable.resize(3)
+    for call in held[2:]:
+        call.wait_started()
+    assert not later.future.running()
+
+
+def test_shutdown_ends_a_pause(resizable: Engine) -> None:
+    """What was accepted is run, as ever; or cancelled, where that is asked for."""
+    resizable.resize(0)
+    future = resizable.executor.submit(str, 7)
+    resizable.executor.shutdown(wait=True)
+    assert future.result(PATIENCE_S) == "7"
 
 
 # ── the end ─────────────────────────────────────────────────────────────────────────────────────────

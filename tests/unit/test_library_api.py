@@ -33,12 +33,12 @@ PUBLIC = {
     "JobSucceeded",
     "Load",
     "PermanentError",
-    "PipelineError",
     "ResizableThreadPoolExecutor",
     "Run",
     "Sink",
     "Summary",
     "ThresholdScaling",
+    "current_job",
     "run",
     "start",
 }

@@ -1,6 +1,8 @@
 """The output of commands: whole per job, byte for byte."""
 
 import os
+import re
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,15 @@ from dynamic_pipeline.events import (
     RunStarted,
 )
 from dynamic_pipeline.jobs import Job
+from dynamic_pipeline.lead import Lead
+from dynamic_pipeline.records import Record
 from dynamic_pipeline.reports import CommandReport
-from dynamic_pipeline.sinks.output import OutputSink
+from dynamic_pipeline.sinks.output import OutputSink, _tagged
 from dynamic_pipeline.spool import Spool
 from dynamic_pipeline.stats import Stats
+from dynamic_pipeline.stop import Stop
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.doubles import Spawned
 
@@ -47,16 +54,16 @@ def wrote(tmp_path: Path) -> Wrote:
     return wrote
 
 
-def ok(value: Any) -> Event:
-    return JobSucceeded(ATTEMPT, Succeeded(value, 0.1, "worker-01"))
+def ok(value: Any, job_id: int = 17, record: Any = None) -> Event:
+    return JobSucceeded(Attempt(Job(job_id, record), 1), Succeeded(value, 0.1, "worker-01"))
 
 
 def failed(value: Any) -> Failed:
     return Failed("exit 3", 0.1, "worker-01", value=value)
 
 
-def emit(*events: Event) -> None:
-    sink = OutputSink()
+def emit(*events: Event, **how: Any) -> None:
+    sink = OutputSink(**how)
     sink.emit(events, Stats())
     sink.close()
 
@@ -168,3 +175,161 @@ def test_a_slow_reader_gets_everything(wrote: Wrote, redirect: Callable[[int, in
     writing.result()
 
     assert LARGE == received
+
+
+class InOrder:
+    """A sink that shows outputs in the order of the input, and what it released."""
+
+    def __init__(self, **how: Any) -> None:
+        self.lead = Lead(Stop())
+        self.sink = OutputSink(lead=self.lead, **how)
+
+    def emit(self, *events: Event) -> int:
+        self.sink.emit(events, Stats())
+        return self.lead.released
+
+
+def test_in_order_an_output_waits_for_those_before_it(
+    wrote: Wrote, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """It is shown when all earlier jobs have ended, and the source is told how many are out of the way."""
+    line = InOrder()
+
+    assert 0 == line.emit(ok(wrote(b"3"), 3), ok(wrote(b"2", b"b"), 2))
+    assert (b"", b"") == tuple(capfdbinary.readouterr())
+    assert 3 == line.emit(ok(wrote(b"1", b"a"), 1))
+    assert (b"123", b"ab") == tuple(capfdbinary.readouterr())
+    assert 4 == line.emit(ok(wrote(b"4"), 4))
+    assert (b"4", b"") == tuple(capfdbinary.readouterr())
+
+
+def test_in_order_the_last_attempt_is_shown_at_its_place(
+    wrote: Wrote, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A retry does not end a job: those behind it wait on, and nothing of the earlier attempt is shown."""
+    line = InOrder()
+    again = JobRetrying(Attempt(Job(1, None), 1), failed(wrote(b"early")), 3)
+
+    assert 0 == line.emit(again, ok(wrote(b"2"), 2))
+    assert 2 == line.emit(JobFailed(Attempt(Job(1, None), 2), failed(wrote(b"late"))))
+    assert b"late2" == capfdbinary.readouterr().out
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "first", [JobUnfinished(Job(1, None)), JobFailed(Attempt(Job(1, None), 1), failed(None))]
+)
+def test_in_order_a_job_without_output_holds_nobody(
+    wrote: Wrote, capfdbinary: pytest.CaptureFixture[bytes], first: Event
+) -> None:
+    """It was never run, or it could not be: the others go on."""
+    line = InOrder()
+
+    assert 2 == line.emit(ok(wrote(b"2"), 2), first)
+    assert b"2" == capfdbinary.readouterr().out
+
+
+def test_in_order_the_end_shows_all_that_is_left(
+    wrote: Wrote, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Should a run end without a word of some job, no finished output is lost, and the order holds."""
+    line = InOrder()
+    line.emit(ok(wrote(b"5"), 5), ok(wrote(b"3"), 3))
+    line.sink.close()
+
+    assert b"35" == capfdbinary.readouterr().out
+
+
+def test_in_order_nothing_is_shown_behind_a_gap(wrote: Wrote) -> None:
+    """After an output that could not be put, closing tries no other."""
+    tried: list[int] = []
+
+    def put(output: Any) -> None:
+        tried.append(output.job_id)
+        raise OutputError("full", reader_gone=False)
+
+    line = InOrder(put=put)
+    with pytest.raises(OutputError):
+        line.emit(ok(wrote(b"2"), 2), ok(wrote(b"3"), 3), ok(wrote(b"1"), 1))
+    line.sink.close()
+
+    assert [1] == tried
+
+
+@pytest.mark.parametrize(("lead", "shown"), [(None, b"31"), (Lead(Stop()), b"13")])
+def test_quiet_shows_only_what_failed_for_good(
+    wrote: Wrote, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], lead: Lead | None, shown: bytes
+) -> None:
+    """What others wrote is dropped from the disk too, and holds nobody's place."""
+    emit(
+        JobFailed(Attempt(Job(3, None), 4), failed(wrote(b"3"))),
+        ok(wrote(LARGE, LARGE), 2),
+        JobFailed(Attempt(Job(1, None), 4), failed(wrote(b"1"))),
+        JobUnfinished(Job(4, None), failed(wrote(b"4"))),
+        only_failed=True,
+        lead=lead,
+    )
+
+    assert (shown, b"") == tuple(capfdbinary.readouterr())
+    assert [] == list(tmp_path.iterdir())
+
+
+def record(raw: bytes) -> Record:
+    return Record(raw, "-", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        (b"plain", "plain"),
+        (b"a\tb\x1b[2J\xff", r"a\tb\x1b[2J\xff"),
+        (b"x" * 60, "x" * 60),
+        (b"x" * 61, "x" * 59 + "…"),
+        (b"\x00" * 40, r"\x00" * 14 + r"\x0" + "…"),
+    ],
+)
+def test_a_tag_is_the_record_on_one_line(
+    wrote: Wrote, capfdbinary: pytest.CaptureFixture[bytes], text: bytes, tag: str
+) -> None:
+    """Escaped, so that it holds no TAB and no newline; at most 60 characters; a TAB ends it."""
+    emit(ok(wrote(b"1\n\n2", b"e\n"), record=record(text)), is_tagged=True)
+
+    begin = f"{tag}\t".encode()
+    assert b"%s1\n%s\n%s2" % (begin, begin, begin) + b"|" + b"%se\n" % begin == b"|".join(
+        capfdbinary.readouterr()
+    )
+
+
+def test_a_tag_goes_with_the_order(wrote: Wrote, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """Each output has the tag of its own record, however long it waited."""
+    emit(
+        ok(wrote(b"2\n"), 2, record(b"b")),
+        ok(wrote(b"1\n"), 1, record(b"a")),
+        is_tagged=True,
+        lead=Lead(Stop()),
+    )
+
+    assert b"a\t1\nb\t2\n" == capfdbinary.readouterr().out
+
+
+@given(st.lists(st.sampled_from([b"\n", b"x", b"\r", b"xy\n", b"\xff" * 3]), max_size=8), st.integers(1, 5))
+def test_a_tag_changes_no_byte_of_the_output(parts: list[bytes], size: int) -> None:
+    """Wherever the pieces are cut: without the tags it is what the command wrote, and each line has one."""
+    content = b"".join(parts)
+    pieces = (content[at : at + size] for at in range(0, len(content), size))
+    tagged = b"".join(_tagged(pieces, b"T\t"))
+
+    assert re.sub(rb"(?m)^(?=[\s\S])", b"T\\t", content) == tagged
+
+
+@pytest.mark.parametrize("content", [b"x" * (3 << 20), b"\n" * (1 << 20)], ids=["one line", "only newlines"])
+def test_tags_need_no_memory(wrote: Wrote, redirect: Callable[[int, int], None], content: bytes) -> None:
+    """A line longer than all pieces, or a tag at every byte: what is held at once stays a few megabytes."""
+    output = ok(wrote(content), record=record(b"r" * 60))
+    redirect(1, os.open(os.devnull, os.O_WRONLY))
+    tracemalloc.start()
+    try:
+        emit(output, is_tagged=True)
+        assert tracemalloc.get_traced_memory()[1] < 12 << 20
+    finally:
+        tracemalloc.stop()

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from dynamic_pipeline.spool import Spool
+from dynamic_pipeline.spool import Spool, has_disk_room
 
 IN_MEMORY = 16 * 1024
 
@@ -33,6 +33,16 @@ def test_large_output_is_read_in_pieces(tmp_path: Path) -> None:
     spool = filled(tmp_path / "out", b"x" * (3 << 20))
 
     assert max(len(chunk) for chunk in spool.chunks()) <= 1 << 20
+
+
+@pytest.mark.parametrize("in_memory", [IN_MEMORY, -1])
+def test_pieces_may_be_smaller(tmp_path: Path, in_memory: int) -> None:
+    """Whoever makes more of each piece asks for less at once, from memory or from the file."""
+    spool = Spool(str(tmp_path / "out"), in_memory)
+    os.write(spool.open(), b"0123456789")
+    spool.seal()
+
+    assert [b"0123", b"4567", b"89"] == list(spool.chunks(4))
 
 
 @pytest.mark.parametrize("size", [5, IN_MEMORY + 1])
@@ -66,12 +76,13 @@ def test_sealed_it_holds_no_open_file(tmp_path: Path) -> None:
         os.fstat(fd)
 
 
-def test_it_is_private_new_and_not_inherited(tmp_path: Path) -> None:
-    """Only its owner may read it, a file that is there already is never overwritten, no child gets it by chance."""
+def test_it_is_an_ordinary_new_file_and_not_inherited(tmp_path: Path) -> None:
+    """The user's mask says who may read it once it is kept; nothing is overwritten, no child gets it by chance."""
     spool = Spool(str(tmp_path / "out"))
+    (tmp_path / "another").touch()
     fd = spool.open()
 
-    assert 0o600 == (tmp_path / "out").stat().st_mode & 0o777
+    assert (tmp_path / "another").stat().st_mode == (tmp_path / "out").stat().st_mode
     assert not os.get_inheritable(fd)
     with pytest.raises(FileExistsError):
         Spool(str(tmp_path / "out")).open()
@@ -99,6 +110,12 @@ def test_what_is_kept_leaves_the_folder_of_the_run(tmp_path: Path, in_memory: in
 
     assert ["1.out"] == [path.name for path in tmp_path.iterdir()]
     assert b"kept" == (tmp_path / "1.out").read_bytes()
+
+
+def test_a_disk_with_room_is_not_full(tmp_path: Path) -> None:
+    """Nor is one that cannot be asked: whoever needs it tells of that."""
+    assert has_disk_room(str(tmp_path))
+    assert has_disk_room(str(tmp_path / "gone"))
 
 
 def test_one_that_was_never_opened_is_empty(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from dynamic_pipeline.errors import SourceError, SourceStopped, UsageError
 from dynamic_pipeline.records import MOST_BYTES, Record
-from dynamic_pipeline.sources.tables import Format, TableSource
+from dynamic_pipeline.records import TableFormat as Format
+from dynamic_pipeline.sources.tables import TableSource
 from dynamic_pipeline.stop import Stop
 from hypothesis import given
 from hypothesis import strategies as st
@@ -245,6 +246,7 @@ def test_what_a_csv_writer_wrote_is_read_back(rows: list[list[str]], format: For
         (b"{} {}", "not JSON: Extra data at column 4"),
         (b'{"a": NaN}', "not JSON: NaN"),
         (b'{"a": -Infinity}', "not JSON: -Infinity"),
+        (b'{"a": -1e999}', "not JSON: -1e999 is beyond the range of numbers"),
         (b'{"a": 1, "b": 2, "b": 3}', 'the key "b" is there twice'),
         (b'{"a": {"x\\n": 1, "x\\n": 1}}', 'the key "x\\n" is there twice'),
     ],

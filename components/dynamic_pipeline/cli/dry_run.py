@@ -13,7 +13,7 @@ from dynamic_pipeline.errors import SourceError
 from dynamic_pipeline.lifecycle import IO_FAULT, OK, READER_GONE, SOME_FAILED
 from dynamic_pipeline.records import Record
 from dynamic_pipeline.stop import Stop
-from dynamic_pipeline.templates import BadRecord, CommandTemplate, display
+from dynamic_pipeline.templates import BadRecord, Template
 from dynamic_pipeline.views.escape import escape
 
 
@@ -25,6 +25,8 @@ def dry_run(request: Request, stop: Stop) -> int:
     """
     source = open_source(request, stop)
     template = make_template(request, source) if request.call is None else None
+    if template is not None and template.risk:
+        write_stderr(f"warning: {template.risk}")
     code = OK
     try:
         for number, record in enumerate(source, 1):
@@ -44,9 +46,9 @@ def dry_run(request: Request, stop: Stop) -> int:
     return code
 
 
-def _command(template: CommandTemplate, record: Record, number: int) -> str:
+def _command(template: Template, record: Record, number: int) -> str:
     _check(record)
-    return display(template.fill(record, number, 1))
+    return template.display(record, number, 1)
 
 
 def _call(request: Request, record: Record) -> str:

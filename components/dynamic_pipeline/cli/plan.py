@@ -6,27 +6,32 @@ import os
 import random
 import secrets
 import sys
-from collections.abc import Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pipeline_config
 from pipeline_config import Settings
 
 from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.cli.report_files import ReportFiles, check_reports, describe_call
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.collector import Sink
 from dynamic_pipeline.errors import SourceError, UsageError
 from dynamic_pipeline.pacing import PROFILES
+from dynamic_pipeline.records import Format
+from dynamic_pipeline.spool import IN_MEMORY
 from dynamic_pipeline.stop import Stop
-from dynamic_pipeline.templates import ANY_NAMES, CommandTemplate
+from dynamic_pipeline.templates import ANY_NAMES, CommandTemplate, LineTemplate, ShellTemplate, Template
 from dynamic_pipeline.work.command import CommandWork
 
 if TYPE_CHECKING:
+    from dynamic_pipeline.sinks.output import OutputSink
     from dynamic_pipeline.sources.lines import LineSource
 
-Format = Literal["lines", "csv", "tsv", "jsonl"]
 _SUFFIXES: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
@@ -40,6 +45,14 @@ class Task:
     is_real: bool  # records of the user's: the jobs own stdout, and the end is told
     sinks: Sequence[Sink]
     notes: Sequence[str]  # for the log, before the first job
+    reports: ReportFiles
+    after_work: Callable[[], object] = bool  # called when the work has been closed
+    is_silent: bool = False  # on the console, if all goes well
+
+    @property
+    def ends_commands(self) -> bool:
+        """The work keeps time limits itself; that of a Python call is another's."""
+        return isinstance(self.work, CommandWork)
 
     def remarks(self) -> list[str]:
         """What was noticed of the records, for the log at the end."""
@@ -53,6 +66,12 @@ class Task:
     def close(self) -> None:
         if isinstance(self.work, CommandWork):
             self.work.close()
+        self.after_work()
+
+    def drop(self) -> None:
+        """The process is about to leave at once."""
+        self.kill()
+        self.reports.discard()
 
     def kill(self) -> None:
         if isinstance(self.work, CommandWork):
@@ -65,40 +84,82 @@ def plan(request: Request, settings: Settings, stop: Stop) -> Task:
     Raises:
         UsageError: an input cannot be read, a function cannot be found, …
     """
-    if settings.pipeline.timeout is not None and not request.command:
-        raise UsageError(
-            "pipeline.timeout is for commands: a Python call in a thread cannot be ended",
-            hint="leave it out, or run the function by a command: -- python -m …",
-        )
     run_id = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    check_reports(request)
+    reports = ReportFiles(request, run_id, settings.journal.state_dir)
     if request.is_simulation:
-        return _plan_simulation(request, settings, stop, run_id)
+        return _plan_simulation(request, settings, stop, reports)
     source = open_source(request, stop)
+    reports.records_are(_format(request), getattr(source, "headers", {}))
     if request.call is not None:
         from dynamic_pipeline.sinks.prints import PrintsSink  # noqa: PLC0415 - not needed for the simulation
-        from dynamic_pipeline.work.callable import call_with_record, resolve  # noqa: PLC0415 - same
+        from dynamic_pipeline.work.callable import call_with_record, resolve, returning_json  # noqa: PLC0415 - same
 
         fn = resolve(request.call)
         where = getattr(sys.modules.get(getattr(fn, "__module__", "")), "__file__", None) or "built in"
+        reports.describe = describe_call(request.call)
         return Task(
             run_id,
             source,
-            call_with_record(fn),
+            call_with_record(fn if request.results is None else returning_json(fn)),
             True,
             (PrintsSink(),),
             (f"calling {request.call} of {where}",),
+            reports,
         )
-    from dynamic_pipeline.sinks.output import OutputSink  # noqa: PLC0415 - same
-
     template = make_template(request, source)
+    reports.describe = template.display
+    output = plan_output(request, source, stop)
     work = CommandWork(
         template,
         run_id=run_id,
         kill_grace_s=settings.shutdown.kill_grace,
         timeout_s=settings.pipeline.timeout,
+        folder=output.folder,
+        in_memory=output.in_memory,
     )
     warnings = (f"warning: {template.risk}",) if template.risk else ()
-    return Task(run_id, source, work, True, (OutputSink(),), warnings)
+    return Task(run_id, output.source, work, True, (output.sink,), warnings, reports, output.after_work)
+
+
+class OutputPlan(NamedTuple):
+    """What becomes of the outputs of commands, and what the work and the source need to know of it."""
+
+    sink: OutputSink
+    source: Iterable[Any]
+    folder: str | None = None  # for outputs of running jobs
+    in_memory: int = IN_MEMORY
+    after_work: Callable[[], object] = bool
+
+
+def plan_output(request: Request, source: Iterable[Any], stop: Stop) -> OutputPlan:
+    """Where the outputs go.
+
+    Raises:
+        UsageError: the folder for them holds some already. OSError: it cannot be made.
+    """
+    from dynamic_pipeline.sinks.output import IN_MEMORY_IN_ORDER, OutputSink  # noqa: PLC0415 - not needed for the simulation
+
+    if request.output is not None:
+        from dynamic_pipeline.sinks.kept import KeptOutputs  # noqa: PLC0415 - same
+
+        kept = KeptOutputs(request.output)  # of all jobs, also with -q: it was asked for
+        sink = OutputSink(kept.put, spools=kept.spools)
+        return OutputPlan(sink, source, kept.spools, -1, kept.close)
+    shown = partial(
+        OutputSink,
+        is_tagged=request.is_tagged,
+        only_failed=request.is_quiet,
+        spools=tempfile.gettempdir(),
+    )
+    if not request.keeps_order:
+        return OutputPlan(shown(), source)
+    from dynamic_pipeline.lead import Lead  # noqa: PLC0415 - same
+    from dynamic_pipeline.sources.ahead import Ahead  # noqa: PLC0415 - same
+
+    lead = Lead(stop)
+    sink = shown(lead=lead)
+    return OutputPlan(sink, Ahead(source, lead), in_memory=IN_MEMORY_IN_ORDER)
 
 
 def open_source(request: Request, stop: Stop) -> LineSource:
@@ -111,9 +172,13 @@ def open_source(request: Request, stop: Stop) -> LineSource:
     from dynamic_pipeline.sources.tables import TableSource  # noqa: PLC0415 - same
 
     paths = request.inputs or ("-",)
-    name = request.format or _format_of(paths)
+    name = _format(request)
     if name == "lines":
         return LineSource(paths, stop, separator=b"\0" if request.is_null_separated else b"\n")
+    if request.is_lines:
+        raise UsageError(
+            f"--lines runs each line, and -i {paths[0]} is {name}", hint="--format lines takes it as lines"
+        )
     if request.is_null_separated:
         raise UsageError(
             f"-0 separates lines, and {name} has none", hint="leave out -0, or say --format lines"
@@ -121,8 +186,11 @@ def open_source(request: Request, stop: Stop) -> LineSource:
     return TableSource(paths, stop, format=name)
 
 
-def _format_of(paths: Sequence[str]) -> Format:
-    """By suffix; all files must agree."""
+def _format(request: Request) -> Format:
+    """As it was said, or by suffix; all files must agree."""
+    if request.format is not None:
+        return request.format
+    paths = request.inputs or ("-",)
     formats = [_SUFFIXES.get(os.path.splitext(path)[1].lower(), "lines") for path in paths]  # noqa: PTH122 - text
     for path, name in zip(paths, formats, strict=True):
         if name != formats[0]:
@@ -133,7 +201,7 @@ def _format_of(paths: Sequence[str]) -> Format:
     return formats[0]
 
 
-def make_template(request: Request, source: LineSource) -> CommandTemplate:
+def make_template(request: Request, source: LineSource) -> Template:
     """The command of *request*, for the fields that the records have; may wait for the header of a pipe.
 
     Raises:
@@ -143,15 +211,24 @@ def make_template(request: Request, source: LineSource) -> CommandTemplate:
         names: tuple[str, ...] | None = getattr(source, "names", tuple)()
     except SourceError as error:
         raise UsageError(str(error)) from None
-    template = CommandTemplate(request.command, ANY_NAMES if names is None else names)
+    names = ANY_NAMES if names is None else names
+    template: Template
+    if request.is_lines:
+        template = LineTemplate()
+    elif request.shell_command is not None:
+        template = ShellTemplate(request.shell_command, names)
+    else:
+        template = CommandTemplate(request.command, names)
     if request.is_strict and template.risk:
+        is_shell = template.risk.endswith(" quotes it")
         raise UsageError(
-            f"--strict: {template.risk}", hint="or give it as an argument: sh -c '… \"$1\"' sh {}"
+            f"--strict: {template.risk}",
+            hint="or give it as an argument: sh -c '… \"$1\"' sh {}" if is_shell else "",
         )
     return template
 
 
-def _plan_simulation(request: Request, settings: Settings, stop: Stop, run_id: str) -> Task:
+def _plan_simulation(request: Request, settings: Settings, stop: Stop, reports: ReportFiles) -> Task:
     from dynamic_pipeline.sources.synthetic import SyntheticSource  # noqa: PLC0415 - not needed for real work
     from dynamic_pipeline.work.simulated import SimulatedWork  # noqa: PLC0415 - same
 
@@ -169,4 +246,5 @@ def _plan_simulation(request: Request, settings: Settings, stop: Stop, run_id: s
         raise UsageError(f"--time-scale: {error}") from None
     source = SyntheticSource(profile, stop, jobs=request.jobs, duration_s=duration_s)
     work = SimulatedWork(seed, profile.job_s, settings.pipeline.failure_rate)
-    return Task(run_id, source, work, False, (), (f"simulated workload: profile {name}, seed {seed}",))
+    notes = (f"simulated workload: profile {name}, seed {seed}",)
+    return Task(reports.run_id, source, work, False, (), notes, reports)

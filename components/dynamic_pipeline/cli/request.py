@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import stat
 import sys
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import get_args
 
 from dynamic_pipeline.errors import UsageError
+from dynamic_pipeline.records import Format
+from dynamic_pipeline.views.escape import escape
+
+_BRACES = re.compile(r"\{[^{}]*\}")
+_SHELL_SIGNS = re.compile(r"[\s;&|<>$`]")
 
 
 @dataclass(frozen=True)
@@ -17,11 +25,25 @@ class Request:
 
     command: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
+    shell_command: str | None = None
+    is_lines: bool = False  # each record is a shell command
     call: str | None = None
-    format: Literal["lines", "csv", "tsv", "jsonl"] | None = None
+    format: Format | None = None
     is_null_separated: bool = False
     is_dry_run: bool = False
     is_strict: bool = False
+    keeps_order: bool = False
+    is_tagged: bool = False
+    output: str | None = None  # the folder for files of outputs
+    is_quiet: bool = False
+    is_silent: bool = False  # unless something failed
+    halt: str | None = None
+    jobs_file: str | None = None
+    joblog: str | None = None  # files; with a leading + it is appended to
+    results: str | None = None  # the same, or - for stdout
+    junit: str | None = None
+    summary_json: str | None = None
+    again: tuple[str, ...] = ()  # the words of the command line, without its inputs
     jobs: int | None = None
     duration: str | None = None
     seed: int | None = None
@@ -33,7 +55,18 @@ class Request:
 
     @property
     def is_simulation(self) -> bool:
-        return not (self.inputs or self.command) and self.call is None
+        return not (self.inputs or self.workloads)
+
+    @property
+    def workloads(self) -> list[str]:
+        """As they were asked for; one at most makes sense."""
+        given = (
+            ("a command", bool(self.command)),
+            ("-c", self.shell_command is not None),
+            ("--lines", self.is_lines),
+            ("--call", self.call is not None),
+        )
+        return [name for name, is_given in given if is_given]
 
     def check(self) -> None:
         """Refuse what cannot be done together.
@@ -41,7 +74,7 @@ class Request:
         Raises:
             UsageError: says what, and the way out.
         """
-        if self.format not in {None, "lines", "csv", "tsv", "jsonl"}:
+        if self.format is not None and self.format not in get_args(Format):
             raise UsageError(f"--format {self.format}: it must be lines, csv, tsv or jsonl")
         simulated = [
             name
@@ -58,9 +91,8 @@ class Request:
         for key in ("pipeline.max_workers", "scaling.policy") if self.fixed_workers is not None else ():
             if key in self.options:
                 raise UsageError(f"-j sets {self.options[key][0]} itself", hint="leave out one of the two")
-        if self.command and self.call is not None:
-            raise UsageError("a command and --call are two workloads", hint="leave one of them out")
-        if self.inputs and not self.command and self.call is None:
+        self._check_workload()
+        if self.inputs and not self.workloads:
             raise UsageError(
                 "-i has records but there is nothing to do with them",
                 hint="add -- CMD {} or --call pkg.mod:func",
@@ -72,11 +104,16 @@ class Request:
                 ("-0", self.is_null_separated),
                 ("--dry-run", self.is_dry_run),
                 ("--strict", self.is_strict),
+                *self._how_shown(),
+                ("--joblog", self.joblog is not None),
+                ("--results", self.results is not None),
+                ("--junit", self.junit is not None),
             )
             if value
         ]
         if self.is_simulation and real:
             raise UsageError(f"{real[0]} belongs to real work", hint="add -i FILE and -- CMD {}")
+        self._check_output()
         if not self.is_simulation and simulated:
             raise UsageError(
                 f"{simulated[0]} belongs to the simulated workload",
@@ -91,6 +128,49 @@ class Request:
                 "records come in on standard input but there is nothing to do with them",
                 hint="add -i - and -- CMD {} or --call pkg.mod:func; for the simulated workload add </dev/null",
             )
+
+    def _check_workload(self) -> None:
+        if len(self.workloads) > 1:
+            raise UsageError(
+                f"{self.workloads[0]} and {self.workloads[1]} are two workloads", hint="leave one of them out"
+            )
+        if self.is_lines and self.format not in {None, "lines"}:
+            raise UsageError(
+                f"--lines runs each line, and --format {self.format} makes other records",
+                hint="leave one of them out",
+            )
+        if self.is_strict and (self.is_lines or self.call is not None):
+            raise UsageError(f"--strict is about a {{}} in a command, and {self.workloads[0]} has none")
+        if len(self.command) == 1 and _is_shell_text(self.command[0]):
+            raise UsageError(
+                f"{escape(self.command[0])}: there is no such program; -- starts one without a shell",
+                hint="for a shell command write -c '…' in place of -- '…'",
+            )
+
+    def _how_shown(self) -> tuple[tuple[str, bool], ...]:
+        return (
+            ("-k", self.keeps_order),
+            ("--tag", self.is_tagged),
+            ("--output", self.output is not None),
+        )
+
+    def _check_output(self) -> None:
+        given = [option for option, is_given in self._how_shown() if is_given]
+        if self.call is not None and given:
+            raise UsageError(f"{given[0]} is for commands: what a Python call prints goes straight to stdout")
+        if self.output is not None and len(given) > 1:
+            raise UsageError(
+                f"{given[0]} is about output that is shown, and --output shows none",
+                hint="leave one of them out",
+            )
+        if not (self.output is None or self.output.strip()):
+            raise UsageError("--output needs the name of a folder")
+
+
+def _is_shell_text(word: str) -> bool:
+    """Whether it holds blanks or signs of a shell, and is not the name of a program or a file."""
+    text = _BRACES.sub("", word)
+    return _SHELL_SIGNS.search(text) is not None and shutil.which(word) is None and not Path(word).exists()
 
 
 def _stdin_brings_data() -> bool:

@@ -6,9 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
+from dynamic_pipeline.cli.given import given_words
 from dynamic_pipeline.cli.request import Request
 
 _WORK, _SIM, _POOL, _STOP, _SET = "Real work", "Simulated work", "Pool", "Stopping", "Settings"
+_REPORT = "Reports"
 
 
 def _key(option: str, metavar: str, text: str, panel: str) -> Any:
@@ -16,7 +18,13 @@ def _key(option: str, metavar: str, text: str, panel: str) -> Any:
     return typer.Option(option, metavar=metavar, help=text, rich_help_panel=panel, show_default=False)
 
 
+def _text(metavar: str, text: str, panel: str, *names: str) -> Any:
+    """An option with a value; without *names* it has that of its parameter."""
+    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel)
+
+
 def run(
+    context: typer.Context,
     command: Annotated[
         list[str] | None,
         typer.Argument(
@@ -35,21 +43,23 @@ def run(
             rich_help_panel=_WORK,
         ),
     ] = None,
+    shell_command: Annotated[
+        str | None,
+        _text(
+            "TEXT", "A shell command per record; {} is safe in quotes and without.", _WORK, "-c", "--command"
+        ),
+    ] = None,
+    lines: Annotated[
+        bool,
+        typer.Option("--lines", help="Each record is a shell command itself.", rich_help_panel=_WORK),
+    ] = False,
     call: Annotated[
         str | None,
-        typer.Option(
-            metavar="PKG.MOD:FUNC",
-            help="A Python call per record, in place of a command.",
-            rich_help_panel=_WORK,
-        ),
+        _text("PKG.MOD:FUNC", "A Python call per record, in place of a command.", _WORK),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         str | None,
-        typer.Option(
-            metavar="lines|csv|tsv|jsonl",
-            help="What the records are; default: by suffix, else lines.",
-            rich_help_panel=_WORK,
-        ),
+        _text("lines|csv|tsv|jsonl", "What the records are; default: by suffix, else lines.", _WORK),
     ] = None,
     null: Annotated[
         bool,
@@ -65,17 +75,61 @@ def run(
             "--strict", help="Refuse a {} that an inner shell would read as code.", rich_help_panel=_WORK
         ),
     ] = False,
+    keep_order: Annotated[
+        bool,
+        typer.Option(
+            "-k", "--keep-order", help="Show outputs in the order of the input.", rich_help_panel=_WORK
+        ),
+    ] = False,
+    tag: Annotated[
+        bool,
+        typer.Option("--tag", help="Put the record before each line of output.", rich_help_panel=_WORK),
+    ] = False,
+    output: Annotated[
+        str | None,
+        _text("DIR", "Keep outputs in files DIR/ID.out and DIR/ID.err, show none.", _WORK),
+    ] = None,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "-q", "--quiet", help="Show outputs of failed jobs only, and warnings.", rich_help_panel=_WORK
+        ),
+    ] = False,
+    cron: Annotated[
+        bool,
+        typer.Option("--cron", help="Print nothing at all unless something failed.", rich_help_panel=_WORK),
+    ] = False,
+    joblog: Annotated[
+        str | None,
+        _text("FILE", "A row per finished job, as GNU parallel writes it; +FILE appends.", _REPORT),
+    ] = None,
+    results: Annotated[
+        str | None,
+        _text(
+            "FILE|-",
+            "A line of JSON per job, with what a call returned; +FILE appends. With - prints go to stderr.",
+            _REPORT,
+        ),
+    ] = None,
+    junit: Annotated[
+        str | None,
+        _text("FILE", "A JUnit XML report, as CI systems read it.", _REPORT),
+    ] = None,
+    summary_json: Annotated[
+        str | None,
+        _text("FILE", "How it ended, as one JSON object.", _REPORT),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Stop after N simulated jobs.", rich_help_panel=_SIM),
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Stop making jobs after TIME, such as 70s.", rich_help_panel=_SIM),
+        _text("TIME", "Stop making jobs after TIME, such as 70s.", _SIM),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(metavar="N", help="Same seed, same durations and failures.", rich_help_panel=_SIM),
+        _text("N", "Same seed, same durations and failures.", _SIM),
     ] = None,
     time_scale: Annotated[
         float | None,
@@ -98,6 +152,10 @@ def run(
             "-j", metavar="N", help="Always N workers: --policy fixed --max-workers N.", rich_help_panel=_POOL
         ),
     ] = None,
+    jobs_file: Annotated[
+        str | None,
+        _text("FILE", "Holds N or MIN MAX, read again at each check; 0 pauses.", _POOL),
+    ] = None,
     min_workers: Annotated[str | None, _key("--min-workers", "N", "Never fewer workers.", _POOL)] = None,
     max_workers: Annotated[str | None, _key("--max-workers", "N", "Never more workers.", _POOL)] = None,
     policy: Annotated[
@@ -117,7 +175,14 @@ def run(
         str | None, _key("--max-retries", "N", "Tries after the first one.", _POOL)
     ] = None,
     timeout: Annotated[
-        str | None, _key("--timeout", "TIME", "Time for one attempt of a command, then it is ended.", _WORK)
+        str | None,
+        _key("--timeout", "TIME", "Time for one attempt; a command is ended, a call left behind.", _WORK),
+    ] = None,
+    halt: Annotated[
+        str | None,
+        _text(
+            "WHEN,fail=N", "Stop when N jobs (or N%) failed: soon starts no more, now ends what runs.", _STOP
+        ),
     ] = None,
     drain: Annotated[
         str | None, _key("--drain", "all|running", "What a first Ctrl+C still finishes.", _STOP)
@@ -128,9 +193,7 @@ def run(
     kill_grace: Annotated[
         str | None, _key("--kill-grace", "TIME", "From asking a job to end to killing it.", _STOP)
     ] = None,
-    config: Annotated[
-        str | None, typer.Option(metavar="FILE", help="Read this configuration file.", rich_help_panel=_SET)
-    ] = None,
+    config: Annotated[str | None, _text("FILE", "Read this configuration file.", _SET)] = None,
     sets: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,11 +235,25 @@ def run(
     request = Request(
         command=tuple(command or ()),
         inputs=tuple(inputs or ()),
+        shell_command=shell_command,
+        is_lines=lines,
         call=call,
         format=format,  # type: ignore[arg-type]  # checked by `Request.check`
         is_null_separated=null,
         is_dry_run=dry_run,
         is_strict=strict,
+        keeps_order=keep_order,
+        is_tagged=tag,
+        output=output,
+        is_quiet=quiet or cron,
+        is_silent=cron,
+        halt=halt,
+        jobs_file=jobs_file,
+        joblog=joblog,
+        results=results,
+        junit=junit,
+        summary_json=summary_json,
+        again=given_words(context),
         jobs=jobs,
         duration=duration,
         seed=seed,

@@ -19,14 +19,16 @@ from dynamic_pipeline.cli.console import (
 )
 from dynamic_pipeline.cli.dry_run import dry_run
 from dynamic_pipeline.cli.plan import Task, plan
+from dynamic_pipeline.cli.policy import make_halt, make_policy
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.errors import OutputError, UsageError
-from dynamic_pipeline.lifecycle import IO_FAULT, READER_GONE
+from dynamic_pipeline.halting import HaltPolicy
+from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE
 from dynamic_pipeline.owned_thread import OwnedThread
 from dynamic_pipeline.retry import RetryPolicy
-from dynamic_pipeline.scaling import FixedScaling, ScalingPolicy, ThresholdScaling
+from dynamic_pipeline.scaling import ScalingPolicy
 from dynamic_pipeline.signals import SignalInbox
-from dynamic_pipeline.sinks.log import LogSink, LogTarget
+from dynamic_pipeline.sinks.log import WARNING, LogSink, LogTarget
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary
 from dynamic_pipeline.views.escape import escape
@@ -48,6 +50,8 @@ def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kin
         stop = Stop()
         if request.is_dry_run:
             return dry_run(request, stop)
+        policy = make_policy(request, settings)
+        halt = make_halt(request)
         task = plan(request, settings, stop)
     except ConfigError as error:
         return refuse(str(error))
@@ -57,10 +61,11 @@ def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kin
         return refuse(f"pipeline: error: no folder for the jobs' output: {error.strerror}", IO_FAULT)
     except UsageError as error:
         return refuse(with_hint(f"pipeline: error: {escape(str(error))}", error.hint))
+    task.is_silent = request.is_silent
     signals = SignalInbox()
     signals.open()  # before there is a log: who sees it may send signals that stop the run in order
     try:
-        log = open_log(settings, task)
+        log = open_log(settings, task, is_quiet=request.is_quiet, is_silent=request.is_silent)
     except OSError as error:
         task.close()
         path = log_path(settings)
@@ -68,7 +73,12 @@ def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kin
         return refuse(
             with_hint(f"pipeline: error: {escape(path)}: cannot be opened: {error.strerror}", hint), IO_FAULT
         )
-    return conduct(task, settings, stop, log, signals)
+    try:
+        task.reports.open()
+    except OutputError as error:
+        task.close()
+        return refuse(f"pipeline: error: {escape(str(error))}", IO_FAULT)
+    return conduct(task, settings, policy, halt, stop, log, signals)
 
 
 def load_settings(request: Request) -> Settings:
@@ -91,28 +101,29 @@ def log_path(settings: Settings) -> str:
     return os.path.join(os.path.abspath(settings.journal.state_dir), "pipeline.log")  # noqa: PTH100, PTH118 - text
 
 
-def open_log(settings: Settings, task: Task) -> LogSink:
-    """The console and the file. The console is stderr when stdout belongs to the jobs.
+def open_log(settings: Settings, task: Task, *, is_quiet: bool = False, is_silent: bool = False) -> LogSink:
+    """The console and the file. The console is stderr when stdout belongs to the jobs; quiet, it only warns;
+    silent, it is not there.
 
     Raises:
         OSError: the file cannot be opened.
     """
     name, fd, stream = ("stderr", STDERR, sys.stderr) if task.is_real else ("stdout", STDOUT, sys.stdout)
-    console = LogTarget(name, fd, getattr(stream, "encoding", None) or "utf-8")
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    console = LogTarget(name, fd, encoding, least=WARNING if is_quiet else 0)
     file = LogTarget.open_file(log_path(settings))
-    return LogSink([console, file], as_json=settings.log.format == "json", run_id=task.run_id)
+    return LogSink([file] if is_silent else [console, file], as_json=settings.log.format == "json", run_id=task.run_id)
 
 
-def make_policy(settings: Settings) -> ScalingPolicy:
-    pipeline = settings.pipeline
-    if settings.scaling.policy == "fixed":
-        return FixedScaling(pipeline.max_workers)
-    return ThresholdScaling(
-        pipeline.min_workers, pipeline.max_workers, pipeline.grow_threshold, pipeline.shrink_threshold
-    )
-
-
-def conduct(task: Task, settings: Settings, stop: Stop, log: LogSink, signals: SignalInbox) -> int:
+def conduct(
+    task: Task,
+    settings: Settings,
+    policy: ScalingPolicy,
+    halt: HaltPolicy | None,
+    stop: Stop,
+    log: LogSink,
+    signals: SignalInbox,
+) -> int:
     """Run, with the main thread waiting for signals only; then tell how it went."""
     log.note("INFO", f"run {task.run_id}, log {log_path(settings)}")
     for note in task.notes:
@@ -120,19 +131,22 @@ def conduct(task: Task, settings: Settings, stop: Stop, log: LogSink, signals: S
     started = Run(
         task.work,
         task.source,
-        policy=make_policy(settings),
+        policy=policy,
         retry=RetryPolicy(settings.pipeline.max_retries),
         check_interval_s=settings.pipeline.check_interval,
         queue_capacity=settings.pipeline.queue_capacity,
-        # Output first: the line that says a job was handled comes when its output has been written.
-        sinks=[*task.sinks, log],
+        # Reports first: they read outputs, which are gone once shown. The line that says a job was handled comes
+        # when its output has been written.
+        sinks=[*task.reports.sinks, *task.sinks, log],
         drain_all=settings.shutdown.drain == "all",
         drain_timeout_s=settings.shutdown.drain_timeout,
         kill_grace_s=settings.shutdown.kill_grace,
+        halt=halt,
+        call_timeout_s=None if task.ends_commands else settings.pipeline.timeout,
         stop=stop,
         on_end=signals.wake,
     ).start()
-    started.obey(signals, last_resort=task.kill)
+    started.obey(signals, last_resort=task.drop)
     summary = started.result()
     if summary.is_abandoned or summary.is_mute:
         task.kill()
@@ -150,15 +164,18 @@ def _speak(task: Task, summary: Summary, log: LogSink, signals: SignalInbox) -> 
     def speak() -> None:
         nonlocal code
         try:
-            if is_hurried:
-                _tell_end(task, summary, code, log)
-            code = _flush_stdout(code)
             if not is_hurried:
-                _tell_end(task, summary, code, log)
+                code = _flush_stdout(code)
+            code, problems = task.reports.finish(summary, code)
+            _tell_end(task, summary, code, log, problems)
+            if is_hurried:
+                code = _flush_stdout(code)
         finally:
             signals.wake()
 
-    is_hurried = summary.is_abandoned or summary.is_mute
+    is_hurried = summary.is_mute or (
+        summary.is_abandoned and (summary.unfinished > 0 or code == INTERNAL)
+    )
     speaking = OwnedThread("last-words", speak, lambda _, error: crash.append(error))
     speaking.start()
     if is_hurried:  # the interpreter would wait for the thread that does not end
@@ -170,19 +187,25 @@ def _speak(task: Task, summary: Summary, log: LogSink, signals: SignalInbox) -> 
     speaking.join()
     if crash:
         raise crash[0]
+    if summary.is_abandoned:  # by an overdue call: the interpreter would wait for it
+        os._exit(code)
     return code
 
 
-def _tell_end(task: Task, summary: Summary, code: int, log: LogSink) -> None:
+def _tell_end(task: Task, summary: Summary, code: int, log: LogSink, problems: list[str]) -> None:
     for remark in task.remarks():
         log.say("WARNING", remark)
-    lines = list(summary_lines(summary, code)) if task.is_real else []
     if summary.error is not None and not (
         isinstance(summary.error, OutputError) and summary.error.reader_gone
     ):
-        lines.append(f"pipeline: error: {escape(str(summary.error) or repr(summary.error))}")
+        problems = [str(summary.error) or repr(summary.error), *problems]
+    lines = [f"pipeline: error: {escape(problem)}" for problem in problems]
+    if task.is_real:
+        elapsed_s, again = task.reports.elapsed_s, task.reports.again()
+        lines = list(summary_lines(summary, code, elapsed_s, again=again, problems=lines))
     if lines:
-        write_stderr("\n".join(lines))
+        if code or not task.is_silent:
+            write_stderr("\n".join(lines))
         log.leave("stderr")
         for line in lines:
             log.say("INFO" if code == 0 else "ERROR", line)

@@ -75,13 +75,14 @@ class ResizableThreadPoolExecutor(Executor):
         """Set the limit, an absolute number of threads; the same number again changes nothing.
 
         Waiting calls get new threads at once. Surplus threads leave between two calls, idle ones
-        first; this never waits for them. Any thread may call it.
+        first; this never waits for them. 0 is a pause: calls wait for the next `resize`, or for
+        `shutdown`, which lets one thread run what was accepted. Any thread may call it.
 
         Raises:
-            ValueError: max_workers is below 1.
+            ValueError: max_workers is below 0.
         """
-        if max_workers <= 0:
-            raise ValueError("max_workers must be greater than 0")
+        if max_workers < 0:
+            raise ValueError("max_workers must not be negative")
         self._crew.resize(max_workers)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -90,6 +91,8 @@ class ResizableThreadPoolExecutor(Executor):
         if cancel_futures:
             for future, *_ in self._crew.take_back():
                 future.cancel()
+        if not self._crew.limit:
+            self._crew.resize(1)
         self._crew.close()
         if wait:
             self._crew.join()

@@ -30,11 +30,15 @@ if TYPE_CHECKING:
 _ASCII_MARKS = str.maketrans({"✓": "ok", "✗": "x", "↑": "^", "↓": "v", "—": "--", "…": "..."})
 
 
-class LogTarget:
-    """A descriptor that takes log text until it fails for the first time."""
+WARNING = 30  # loguru's number of that level; those of more weight are higher
 
-    def __init__(self, name: str, fd: int, encoding: str = "utf-8") -> None:
+
+class LogTarget:
+    """A descriptor that takes log text, of *least* importance or more, until it fails for the first time."""
+
+    def __init__(self, name: str, fd: int, encoding: str = "utf-8", least: int = 0) -> None:
         self.name = name
+        self.least = least
         self._fd = fd
         self._encoding = encoding
         self._is_ascii = encoding.lower().replace("-", "").replace("_", "") not in ("utf8", "utf8sig")
@@ -71,7 +75,8 @@ class LogSink:
         self._targets = list(targets)
         self._as_json = as_json
         self._run_id = run_id
-        self._texts: deque[str] = deque()  # filled by loguru's handler, on any thread that logs
+        # Levels and lines; filled by loguru's handler, on any thread that logs.
+        self._texts: deque[tuple[int, str]] = deque()
         self._writing = threading.Lock()  # one batch after the other, on all targets
         logger.remove()  # this program owns the log: nothing else may write to its console
         # `diagnose` would print the values of a job's variables, and `backtrace` frames that are not its own.
@@ -102,18 +107,18 @@ class LogSink:
     def flush(self) -> None:
         """Write what has been collected, with one write per target."""
         with self._writing:
-            text = "".join(self._texts.popleft() for _ in range(len(self._texts)))
-            while text and self._targets:
-                ended = [notice for target in tuple(self._targets) if (notice := self._write(target, text))]
-                text = "".join(ended)  # for those that are left
+            lines = [self._texts.popleft() for _ in range(len(self._texts))]
+            while lines and self._targets:
+                ended = [notice for target in tuple(self._targets) if (notice := self._write(target, lines))]
+                lines = [(WARNING, notice) for notice in ended]  # for those that are left
 
     def close(self) -> None:
         self.flush()
 
-    def _write(self, target: LogTarget, text: str) -> str:
+    def _write(self, target: LogTarget, lines: list[tuple[int, str]]) -> str:
         """Write, or drop *target* and return the line that tells of it."""
         try:
-            target.write(text)
+            target.write("".join(text for level, text in lines if level >= target.least))
         except OSError as error:
             self._targets.remove(target)
             told = Line("WARNING", "note", f"log to {escape(target.name)} ends here: {error.strerror}", {})
@@ -125,10 +130,10 @@ class LogSink:
         record = message.record
         line = record["extra"].get("line")
         if isinstance(line, Line):
-            self._texts.append(self._render(record["time"], line))
+            self._texts.append((record["level"].no, self._render(record["time"], line)))
         else:  # a job's own record, on the job's thread
             line = Line(record["level"].name, "message", escape(record["message"]), {})
-            self._texts.append(self._render(record["time"], line))
+            self._texts.append((record["level"].no, self._render(record["time"], line)))
             self.flush()
 
     def _render(self, when: datetime, line: Line) -> str:

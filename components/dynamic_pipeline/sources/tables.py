@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from dynamic_pipeline.errors import SourceError, UsageError
-from dynamic_pipeline.records import MOST_BYTES, Record
+from dynamic_pipeline.records import MOST_BYTES, Record, TableFormat
 from dynamic_pipeline.sources.lines import STDIN, LineSource
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.views.escape import escape
-
-Format = Literal["csv", "tsv", "jsonl"]
 
 _KINDS = {list: "a JSON array", str: "a JSON string", bool: "a JSON boolean", type(None): "JSON null"}
 
@@ -32,9 +31,10 @@ class TableSource(LineSource):
         UsageError: a path cannot be read. SourceError: later, while reading, also for a header that is none.
     """
 
-    def __init__(self, paths: Sequence[str], stop: Stop, *, format: Format) -> None:  # noqa: A002 - as users say it
+    def __init__(self, paths: Sequence[str], stop: Stop, *, format: TableFormat) -> None:  # noqa: A002 - as users say it
         super().__init__(paths, stop)
         self._format = format
+        self.headers: dict[str, bytes] = {}  # by path, once its rows are read; the producer writes it
         self._kept: dict[str, Iterator[_Row]] = {}  # pipes whose header was read: they cannot be opened again
         csv.field_size_limit(max(csv.field_size_limit(), MOST_BYTES))
 
@@ -84,6 +84,7 @@ class TableSource(LineSource):
             return
         if problem := _header_problem(header):
             raise SourceError(f"{path}: {problem}")
+        self.headers[path] = header.raw
         names = header.values
         for line, raw, values, problem in rows:
             if not problem and len(values) == len(names):
@@ -170,6 +171,13 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"not JSON: {name}")
 
 
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError(f"not JSON: {digits[:40]} is beyond the range of numbers")
+    return number
+
+
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
@@ -178,7 +186,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _with_object(record: Record) -> Record:

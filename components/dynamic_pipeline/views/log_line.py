@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from dynamic_pipeline import events as ev
+from dynamic_pipeline.attempts import Attempt
 from dynamic_pipeline.records import Record
+from dynamic_pipeline.reports import CommandReport
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.views.escape import escape
 
@@ -27,6 +29,7 @@ def log_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
             who = worker_name(outcome.worker)
             fields = _job_fields(attempt, outcome.worker, outcome.elapsed_s)
             yield Line("INFO", "job_succeeded", f"✓ job {attempt.job.id} handled by {who}", fields)
+            yield from _stragglers(attempt, outcome.value)
         case ev.JobRetrying(attempt, outcome, max_retries):
             who = worker_name(outcome.worker)
             text = f"[{who}] job {attempt.job.id} failed, retrying ({attempt.number}/{max_retries})"
@@ -40,6 +43,7 @@ def log_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
             yield Line("ERROR", "job_failed", f"[{who}] job {attempt.job.id} permanently failed", fields)
             text = f"✗ job {attempt.job.id} handled by {who}, ERROR: {escape(outcome.error)}"
             yield Line("ERROR", "job_handled", text, fields)
+            yield from _stragglers(attempt, outcome.value)
         case ev.LimitChanged(old, new, backlog, reason):
             fields = {"old": old, "new": new, "backlog": backlog, "reason": reason}
             yield Line("INFO", "backlog_size", f"backlog size: {backlog}", {"backlog": backlog})
@@ -49,7 +53,8 @@ def log_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
             yield from _run_lines(event, stats, now_s)
 
 
-def _run_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
+def _run_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:  # noqa: C901 - one case per event
+    facts: dict[str, Any]
     match event:
         case ev.RunStarted(limit):
             text = "pipeline running — press Ctrl+C to start graceful drain"
@@ -63,9 +68,20 @@ def _run_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
         case ev.SourceResumed(target_per_s):
             text = f"rate target {target_per_s:.1f}/s, the queue has room again"
             yield Line("INFO", "source_resumed", text, {"target_per_s": target_per_s})
+        case ev.Warned(text):
+            yield Line("WARNING", "warned", f"warning: {escape(text)}", {})
+        case ev.Progress(backlog, retrying, limit, oldest):
+            rate = stats.rate_per_s(now_s)
+            text = (
+                f"progress ok={stats.succeeded} failed={stats.failed} backlog={backlog} retrying={retrying}"
+                f" workers={limit} rate={rate:.1f}/s oldest={f'job {oldest.id}' if oldest else 'none'}"
+            )
+            facts = {"succeeded": stats.succeeded, "failed": stats.failed, "backlog": backlog}
+            facts |= {"retrying": retrying, "limit": limit, "rate_per_s": round(rate, 3)}
+            yield Line("INFO", "progress", text, facts | {"oldest": oldest and oldest.id})
         case ev.DrainStarted(reason, signal, backlog, limit):
             why = "signal received" if signal is not None else escape(reason)
-            facts: dict[str, Any] = {"signal": signal, "backlog": backlog}
+            facts = {"signal": signal, "backlog": backlog}
             yield Line("INFO", "drain_started", f"{why} — stopping producer, beginning drain", facts)
             yield Line("INFO", "drain_estimate", _estimate(backlog, limit, stats), facts)
         case ev.Draining(backlog):
@@ -98,9 +114,16 @@ def _job_fields(attempt: Any, worker: str, elapsed_s: float) -> dict[str, Any]:
     }
 
 
+def _stragglers(attempt: Attempt, value: object) -> Iterator[Line]:
+    if isinstance(value, CommandReport) and value.has_left_some:
+        text = f"job {attempt.job.id} has ended and left processes behind that run on"
+        yield Line("WARNING", "job_left_some", text, {"job": attempt.job.id})
+
+
 def _estimate(backlog: int, limit: int, stats: Stats) -> str:
     """About how long the drain will take: backlog x mean service time / workers (Little's law at saturation)."""
     service_s = stats.service_time_s()
+    limit = max(1, limit)  # a paused run drains with one
     about = "" if service_s is None else f", about {backlog * service_s / limit:.0f}s"
     return (
         f"{backlog} jobs left{about} with {limit} workers; a second signal after a second or more stops now"

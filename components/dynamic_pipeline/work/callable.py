@@ -5,15 +5,22 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from dynamic_pipeline.attempts import Attempt, Work, describe
-from dynamic_pipeline.errors import UsageError
+from dynamic_pipeline.errors import AttemptFailed, PermanentError, UsageError
+from dynamic_pipeline.job_context import StopFlags
 from dynamic_pipeline.records import Record
+from dynamic_pipeline.reports import CallReport
 from dynamic_pipeline.templates import BadRecord
+
+
+class NotJson(AttemptFailed, PermanentError):
+    """What a function returned cannot be recorded; another call would return the like."""
 
 
 def kind_problem(fn: object) -> str:
@@ -36,7 +43,7 @@ def call_with_payload(fn: Callable[[Any], Any]) -> Work:
     def work(attempt: Attempt) -> Any:
         return fn(attempt[0][1])  # attempt.job.payload
 
-    return work
+    return stoppable(work)
 
 
 def call_with_record(fn: Callable[[Any], Any]) -> Work:
@@ -48,6 +55,30 @@ def call_with_record(fn: Callable[[Any], Any]) -> Work:
             raise BadRecord(f"bad record: {record.problem}")
         return fn(record.payload)
 
+    return stoppable(work)
+
+
+def returning_json(fn: Callable[[Any], Any]) -> Callable[[Any], CallReport]:
+    """*fn* with what it returns encoded as JSON, on the worker: a value that is none is its own job's failure."""
+
+    def call(payload: Any) -> CallReport:
+        value = fn(payload)
+        try:
+            return CallReport(json.dumps(value, allow_nan=False))
+        except RecursionError:
+            reason = "it is nested too deeply"
+        except Exception as error:  # also what a value's own methods raise
+            reason = str(error) if isinstance(error, (TypeError, ValueError)) else describe(error)
+        raise NotJson(f"the returned {type(value).__name__} is no JSON: {reason}")
+
+    return call
+
+
+def stoppable(work: Callable[[Attempt], Any]) -> Work:
+    """Give *work* the stop flags that `current_job` reads, and an `abort` that raises them all."""
+    flags = StopFlags()
+    work.stop_flags = flags  # type: ignore[attr-defined]
+    work.abort = flags.set_all  # type: ignore[attr-defined]
     return work
 
 

@@ -18,7 +18,7 @@ from dynamic_pipeline.records import Record
 from dynamic_pipeline.reports import CommandReport
 from dynamic_pipeline.slots import Slots
 from dynamic_pipeline.spool import IN_MEMORY, Spool
-from dynamic_pipeline.templates import CommandTemplate
+from dynamic_pipeline.templates import Template
 
 # Starts at once, of all workers: each needs five open files for a moment, one that runs needs one. The
 # interpreter forks one at a time anyhow, so more would gain nothing.
@@ -45,7 +45,7 @@ class CommandWork:
 
     def __init__(
         self,
-        template: CommandTemplate,
+        template: Template,
         *,
         run_id: str,
         kill_grace_s: float,

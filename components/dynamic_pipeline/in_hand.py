@@ -1,0 +1,60 @@
+"""The attempts that the orchestrator has in hand: in flight, waiting to be tried again, or stuck in a call."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from dynamic_pipeline.attempts import Attempt, Outcome
+from dynamic_pipeline.jobs import Job
+from dynamic_pipeline.waiting import WaitingRetries
+
+
+class InHand:
+    """Owned by the orchestrator's thread; others may read lengths, and may be late."""
+
+    def __init__(self) -> None:
+        self.in_flight: dict[Future[Outcome], Attempt] = {}  # in the order in which they were started
+        self.retries = WaitingRetries()
+        self.overdue: set[Future[Outcome]] = (
+            set()
+        )  # calls that took too long and run on; their jobs have ended
+        self.started = 0  # jobs whose first attempt was started
+
+    @property
+    def ended(self) -> int:
+        """Jobs that have begun and are over."""
+        return self.started - len(self.in_flight) - len(self.retries)
+
+    @property
+    def oldest(self) -> Job | None:
+        """Of the jobs in flight, the one that was started first."""
+        return next((attempt.job for attempt in self.in_flight.values()), None)
+
+    def set_overdue(self, attempt: Attempt) -> bool:
+        """The call of *attempt* took too long; False if it has just ended."""
+        future = next((future for future, mine in self.in_flight.items() if mine is attempt), None)
+        if future is None:
+            return False
+        del self.in_flight[future]
+        self.overdue.add(future)
+        return True
+
+    @property
+    def is_stuck(self) -> bool:
+        """An overdue call still runs."""
+        return not all(future.done() for future in self.overdue)
+
+    def give_up_waiting(self) -> list[Job]:
+        """Leave undone what has not begun: waiting retries, which are returned, and calls inside the executor.
+
+        Such a call is cancelled, and its callback brings it back.
+        """
+        for future in tuple(self.in_flight):
+            future.cancel()
+        return [attempt.job for attempt in self.retries.take_all()]
+
+    def abandon(self) -> list[Job]:
+        """Let go of the jobs in flight; their threads are left behind."""
+        jobs = [attempt.job for attempt in self.in_flight.values()]
+        self.in_flight.clear()
+        return jobs
