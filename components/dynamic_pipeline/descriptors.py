@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+
+_LAST_STANDARD = 2
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -22,3 +25,16 @@ def write_all(fd: int, data: bytes) -> None:
             poller = select.poll()
             poller.register(fd, select.POLLOUT)
             poller.poll()
+
+
+def keep_to_ourselves() -> None:
+    """Let no program that we start inherit what we were given open, but for 0, 1 and 2.
+
+    Such as the lock of a cron job's `flock 9`: what a command leaves behind would hold it. What Python opens
+    is not inheritable in the first place.
+    """
+    with contextlib.suppress(OSError):  # no such folder: then there is nothing to be done
+        for name in os.listdir("/dev/fd"):  # noqa: PTH208 - numbers
+            with contextlib.suppress(OSError):  # the one that listed the folder
+                if int(name) > _LAST_STANDARD:
+                    os.set_inheritable(int(name), False)

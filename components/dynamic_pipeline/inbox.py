@@ -67,5 +67,7 @@ class SinkFailed(NamedTuple):
     error: BaseException
 
 
-Control = SourceEnded | RateMissed | RateKept | Resize | TimedOut | Drain | Abort | Crashed | SinkFailed | Written
+Control = (
+    SourceEnded | RateMissed | RateKept | Resize | TimedOut | Drain | Abort | Crashed | SinkFailed | Written
+)
 Message = Control | Future[Outcome]

@@ -10,10 +10,10 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
+_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a program would inherit that
 _POLL_S = 0.02  # between two looks where the kernel cannot wake us
 _LONGEST_POLL_S = 0.2  # a look may read all of /proc, and a thousand groups may be looked at at once
 
@@ -21,15 +21,29 @@ _LONGEST_POLL_S = 0.2  # a look may read all of /proc, and a thousand groups may
 class ProcessGroup:
     """A command that runs. Owned by the thread that started it.
 
+    Args:
+        file: what is run; a name without a slash is looked for in PATH.
+        argv, env: as the program sees them.
+        stdout, stderr: descriptors that become the program's; it reads from the null device.
+
     Raises:
         OSError: it cannot be started. ValueError: an argument holds a NUL byte.
     """
 
-    def __init__(self, argv: Sequence[bytes], env: Mapping[str, str], stdout: int, stderr: int) -> None:
-        self._child = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, start_new_session=True
+    def __init__(
+        self, file: bytes, argv: list[bytes], env: Mapping[str, str], stdout: int, stderr: int
+    ) -> None:
+        self._code: int | None = None  # from `reap` on: its number may be a stranger's
+        # In place of `subprocess.Popen`, half of whose time goes into the environment and a pipe for errors
+        # (`tests/benchmarks/commands.py`). It closes no descriptors: see `descriptors.keep_to_ourselves`.
+        actions = (
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_DUP2, stdout, 1),
+            (os.POSIX_SPAWN_DUP2, stderr, 2),
         )
-        self.pid = self._child.pid  # of the leader, and so the number of the group
+        self.pid = os.posix_spawnp(  # of the leader, and so the number of the group
+            file, argv, env, file_actions=actions, setsid=True, setsigdef=_RESTORED
+        )
 
     def wait(self, wake_fd: int, timeout_s: float | None = None) -> bool:
         """Block until the leader has exited (True), or *wake_fd* is readable or the time is up (False).
@@ -81,7 +95,9 @@ class ProcessGroup:
 
     def reap(self) -> int:
         """Wait for the leader and collect it: its exit code, or minus the signal that ended it."""
-        return self._child.wait()
+        if self._code is None:
+            self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._code
 
     def has_members(self) -> bool:
         """Whether some of what the leader started runs on. Ask after `reap`: its number is no stranger's then.

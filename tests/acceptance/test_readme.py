@@ -63,7 +63,9 @@ def shell(command: str, folder: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize(
-    "block", [b for b in blocks() if b.kind == "" or b.kind.startswith("exit=")], ids=lambda b: b.commands[-1][:60]
+    "block",
+    [b for b in blocks() if b.kind == "" or b.kind.startswith("exit=")],
+    ids=lambda b: b.commands[-1][:60],
 )
 def test_a_shown_command_runs(block: Block, folder: Path) -> None:
     """Each ends with the exit code that the block promises, and prints the lines that it shows."""

@@ -196,13 +196,6 @@ def test_an_attempt_that_takes_too_long_is_ended_and_tried_again(run: Starter) -
     assert done.stderr.endswith("1 failed, 1 ok, 0 not run — exit 1\n")
 
 
-def test_a_function_has_no_timeout(run: Starter) -> None:
-    """A thread cannot be ended; a limit that is not kept would be a lie."""
-    done = run("run", "-i", "-", "--timeout", "1s", "--call", "builtins:len", stdin="a\n")
-    assert done.process.returncode == 2
-    assert "pipeline.timeout is for commands" in done.stderr
-
-
 def test_a_dry_run_prints_the_commands_and_runs_none(run: Starter) -> None:
     """One line a job, ready to be copied; nothing is created, not even the log."""
     done = run("run", "-i", "-", "--dry-run", "--", "touch", "{}.out", "{#}", stdin="a b\n\nc'd\n")
@@ -291,6 +284,20 @@ def test_a_job_does_not_read_the_records(run: Starter) -> None:
     program = run("run", "-i", "-", "--", "sh", "-c", "cat; echo $1", "sh", stdin="a\nb\nc\n")
 
     assert sorted(program.stdout.splitlines()) == ["a", "b", "c"]
+
+
+def test_a_job_inherits_no_descriptor_of_ours(tmp_path: Path) -> None:
+    """A cron line's `flock 9` must not be held by what a job leaves running."""
+    done = subprocess.run(
+        [*PIPELINE, "run", "-i", "-", "--", "sh", "-c", "cd /dev/fd && echo *", "sh"],
+        input=b"a\n",
+        cwd=tmp_path,
+        capture_output=True,
+        pass_fds=(reader := os.pipe()[0],),
+        check=True,
+    )
+    assert str(reader).encode() not in done.stdout.split()
+    assert set(done.stdout.split()) <= {b"0", b"1", b"2", b"3"}  # 3: the shell's own look at the folder
 
 
 def test_a_job_knows_its_place(run: Starter) -> None:

@@ -85,7 +85,9 @@ def main() -> None:
             return "   n/a"
         return f"{statistics.median(a / b for a, b in zip(costs[name], costs[base], strict=True)):6.2f}"
 
-    print(f"GNU parallel / ours        {ratio('GNU parallel', 'ours --') if 'GNU parallel' in costs else '   n/a'}   goal >= 6")
+    print(
+        f"GNU parallel / ours        {ratio('GNU parallel', 'ours --') if 'GNU parallel' in costs else '   n/a'}   goal >= 6"
+    )
     print(f"xargs -P8 / ours           {ratio('xargs -P8', 'ours --')}   goal >= 1.2")
     print(f"ours / bare loop           {ratio('ours --', 'bare loop, true')}   goal <= 1.3")
     print(f"ours -c / bare loop sh -c  {ratio('ours -c', 'bare loop, sh -c')}   goal <= 1.3")

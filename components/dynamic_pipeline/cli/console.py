@@ -19,6 +19,7 @@ def open_standard_streams() -> None:
             os.fstat(fd)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is `fd`
+            os.set_inheritable(fd, True)
 
 
 def refuse(text: str, code: int = USAGE) -> int:

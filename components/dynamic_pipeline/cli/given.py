@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import typer
 
 _REPLACED = {"command", "inputs"}
-_GROWING = {"joblog", "results"}  # the next run would refuse these files as they are, and the folder of outputs
+_GROWING = {"joblog", "results"}  # files that the next run would refuse as they are
 
 
 def given_words(context: typer.Context) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from dynamic_pipeline.cli.dry_run import dry_run
 from dynamic_pipeline.cli.plan import Task, plan
 from dynamic_pipeline.cli.policy import make_halt, make_policy
 from dynamic_pipeline.cli.request import Request
+from dynamic_pipeline.descriptors import keep_to_ourselves
 from dynamic_pipeline.errors import OutputError, UsageError
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE
@@ -44,6 +45,7 @@ def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kin
     May not return at all: a third signal, or a job that cannot be ended, leaves by `os._exit`.
     """
     open_standard_streams()
+    keep_to_ourselves()
     try:
         request.check()
         settings = load_settings(request)
@@ -112,7 +114,9 @@ def open_log(settings: Settings, task: Task, *, is_quiet: bool = False, is_silen
     encoding = getattr(stream, "encoding", None) or "utf-8"
     console = LogTarget(name, fd, encoding, least=WARNING if is_quiet else 0)
     file = LogTarget.open_file(log_path(settings))
-    return LogSink([file] if is_silent else [console, file], as_json=settings.log.format == "json", run_id=task.run_id)
+    return LogSink(
+        [file] if is_silent else [console, file], as_json=settings.log.format == "json", run_id=task.run_id
+    )
 
 
 def conduct(
@@ -173,9 +177,7 @@ def _speak(task: Task, summary: Summary, log: LogSink, signals: SignalInbox) -> 
         finally:
             signals.wake()
 
-    is_hurried = summary.is_mute or (
-        summary.is_abandoned and (summary.unfinished > 0 or code == INTERNAL)
-    )
+    is_hurried = summary.is_mute or (summary.is_abandoned and (summary.unfinished > 0 or code == INTERNAL))
     speaking = OwnedThread("last-words", speak, lambda _, error: crash.append(error))
     speaking.start()
     if is_hurried:  # the interpreter would wait for the thread that does not end

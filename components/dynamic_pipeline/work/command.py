@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import tempfile
-import threading
 from time import time
 
 from dynamic_pipeline.attempts import Attempt
@@ -20,9 +19,7 @@ from dynamic_pipeline.slots import Slots
 from dynamic_pipeline.spool import IN_MEMORY, Spool
 from dynamic_pipeline.templates import Template
 
-# Starts at once, of all workers: each needs five open files for a moment, one that runs needs one. The
-# interpreter forks one at a time anyhow, so more would gain nothing.
-_STARTS_AT_ONCE = 4
+_MOST_FILES = 1000  # commands whose place is remembered; their names may come from the records
 _NO_RETRY = {126: "not executable", 127: "not found"}  # exit codes of shells: trying again cannot help
 
 
@@ -62,10 +59,10 @@ class CommandWork:
         self._env = {**os.environ, "PIPELINE_RUN_ID": run_id}
         self._folder = tempfile.mkdtemp(prefix=f"dynamic-pipeline-{os.getpid()}-", dir=folder)
         self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
+        self._files: dict[bytes, bytes] = {}  # by the name of a command; see `_find`
         self._is_aborted = False
         self._is_killed = False
         self._pids: set[int] = set()  # of unreaped leaders; for the last resort only
-        self._starting = threading.BoundedSemaphore(_STARTS_AT_ONCE)
 
     def __call__(self, attempt: Attempt) -> CommandReport:
         """One attempt: start, wait, reap.
@@ -129,16 +126,21 @@ class CommandWork:
             "PIPELINE_JOB_ATTEMPT": str(attempt.number),
             "PIPELINE_JOB_SLOT": str(report.slot),
         }
-        with self._starting:
+        try:
+            stdout, stderr = report.stdout.open(), report.stderr.open()
             try:
-                stdout, stderr = report.stdout.open(), report.stderr.open()
-                try:
-                    return ProcessGroup(argv, env, stdout, stderr)
-                except (OSError, ValueError) as error:
-                    return error
-            finally:
-                report.stdout.close()
-                report.stderr.close()
+                return ProcessGroup(self._find(argv[0]), argv, env, stdout, stderr)
+            except (OSError, ValueError) as error:
+                return error
+        finally:
+            report.stdout.close()
+            report.stderr.close()
+
+    def _find(self, name: bytes) -> bytes:
+        """The file that *name* stands for. Found once: the kernel would try each folder of PATH for each job."""
+        if name not in self._files and len(self._files) < _MOST_FILES:
+            self._files[name] = shutil.which(name) or name
+        return self._files.get(name, name)
 
     def _wait(self, group: ProcessGroup) -> bool:
         """Wait for the end of the leader; True: it was us who ended it."""
