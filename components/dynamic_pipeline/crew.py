@@ -158,7 +158,8 @@ class Crew:
     def break_(self, why: str) -> None:
         self.broken, self.refuses = why, True
         for future, *_ in self.take_back():
-            future.set_exception(BrokenThreadPool(why))
+            if future.set_running_or_notify_cancel():
+                future.set_exception(BrokenThreadPool(why))
 
     def take_back(self) -> Iterator[_Call]:
         while True:
@@ -168,7 +169,7 @@ class Crew:
                 return
 
 
-def _work(crew: Crew) -> None:  # noqa: C901, PLR0912 - the hot loop; a call per step would cost more than the step
+def _work(crew: Crew) -> None:  # noqa: C901 - the hot loop; a call per step would cost more than the step
     """The life of one worker thread."""
     if crew.initializer is not None:
         try:
@@ -210,15 +211,7 @@ def _work(crew: Crew) -> None:  # noqa: C901, PLR0912 - the hot loop; a call per
             was_woken = crew.on_its_way = False
             if calls:
                 crew.call_for_help()
-        if future.set_running_or_notify_cancel():
-            try:
-                result = fn(*args, **kwargs) if kwargs else fn(*args)
-            except BaseException as error:  # whatever a call raises belongs to its future
-                future.set_exception(error)
-                del error
-            else:
-                future.set_result(result)
-                del result
+        future.run(fn, args, kwargs)
         del future, fn, args, kwargs  # an idle worker must not keep the last call alive
 
 

@@ -27,14 +27,16 @@ class LeanFuture(Future[Any]):
     So a state seen under the condition changes only under the condition, as in the stdlib.
     """
 
-    _state = _PENDING
-    _result = None
-    _exception = None
-    _late_condition: threading.Condition | None = None
+    # Slots, and not defaults of the class: CPython is slow to write an attribute that shadows one.
+    __slots__ = ("_done_callbacks", "_exception", "_late_condition", "_result", "_state", "_steps")
 
     def __init__(self) -> None:
         self._steps = [None, None]
         self._done_callbacks: list[Callable[[Future[Any]], object]] = []
+        self._state = _PENDING
+        self._result = None
+        self._exception: BaseException | None = None
+        self._late_condition: threading.Condition | None = None
 
     @property
     def _condition(self) -> threading.Condition:  # type: ignore[override]  # made late, set once
@@ -71,6 +73,44 @@ class LeanFuture(Future[Any]):
         if self._done_callbacks:
             self._invoke_callbacks()
 
+    def set_exception(self, exception: BaseException | None) -> None:
+        self._exception = exception
+        try:
+            self._steps.pop()
+        except IndexError:
+            super().set_exception(exception)
+            return
+        self._state = _FINISHED
+        if self._done_callbacks:
+            self._invoke_callbacks()
+
+    def run(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """What a worker does with a call: `fn(*args, **kwargs)` becomes the result, unless it was cancelled.
+
+        The stdlib's protocol in one piece: begin, call, `set_result` or `set_exception`.
+        """
+        steps = self._steps
+        try:
+            steps.pop()
+        except IndexError:
+            if not super().set_running_or_notify_cancel():
+                return
+        try:
+            result = fn(*args, **kwargs) if kwargs else fn(*args)
+        except BaseException as error:  # whatever a call raises belongs to its future
+            self.set_exception(error)
+            del self, fn, args, kwargs  # the error's traceback keeps this frame
+            return
+        self._result = result
+        try:
+            steps.pop()
+        except IndexError:
+            super().set_result(result)
+            return
+        self._state = _FINISHED
+        if self._done_callbacks:
+            self._invoke_callbacks()
+
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         # Append, then look: the worker writes the state, then pops callbacks. One of the two sees `fn`,
         # and only one of them can pop it.
@@ -94,3 +134,8 @@ class LeanFuture(Future[Any]):
         if self._state is _FINISHED and self._exception is None:
             return self._result
         return super().result(timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        if self._state is _FINISHED:
+            return self._exception
+        return super().exception(timeout)
