@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -9,6 +10,7 @@ from concurrent.futures import _base as stdlib
 from typing import Any
 
 _PENDING, _FINISHED = stdlib.PENDING, stdlib.FINISHED
+_ENDED = (stdlib.FINISHED, stdlib.CANCELLED, stdlib.CANCELLED_AND_NOTIFIED)
 _making_condition = threading.Lock()
 
 
@@ -115,7 +117,7 @@ class LeanFuture(Future[Any]):
         # Append, then look: the worker writes the state, then pops callbacks. One of the two sees `fn`,
         # and only one of them can pop it.
         self._done_callbacks.append(fn)
-        if self._state is not _PENDING and self._state != stdlib.RUNNING:
+        if self._state in _ENDED:
             self._invoke_callbacks()
 
     def _invoke_callbacks(self) -> None:
@@ -131,11 +133,31 @@ class LeanFuture(Future[Any]):
                 stdlib.LOGGER.exception("exception calling callback for %r", self)
 
     def result(self, timeout: float | None = None) -> Any:
+        if self._state is not _FINISHED:
+            self._wait(timeout)
         if self._state is _FINISHED and self._exception is None:
             return self._result
-        return super().result(timeout)
+        return super().result(0)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        if self._state is _FINISHED:
-            return self._exception
-        return super().exception(timeout)
+        if self._state is not _FINISHED:
+            self._wait(timeout)
+        return self._exception if self._state is _FINISHED else super().exception(0)
+
+    def _wait(self, timeout: float | None) -> None:
+        """Block until it has ended or *timeout* seconds have passed: a callback like any other, but the first.
+
+        A `Condition` would be made for a single wait, which costs more than the wait itself.
+        """
+        lock = threading.Lock()
+        lock.acquire()
+
+        def wake(_: object) -> None:
+            lock.release()
+
+        self._done_callbacks.insert(0, wake)
+        if self._state in _ENDED:  # insert, then look, as in `add_done_callback`
+            self._invoke_callbacks()
+        if not lock.acquire(timeout=-1 if timeout is None else min(max(timeout, 0.0), threading.TIMEOUT_MAX)):
+            with contextlib.suppress(ValueError):  # it ends just now
+                self._done_callbacks.remove(wake)

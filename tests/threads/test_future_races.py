@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, as_completed, wait
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,18 +19,26 @@ ERROR = ValueError("no")
 
 def work(future: LeanFuture) -> bool:
     """What a worker does with a call that succeeds; False if the call was cancelled."""
-    if not future.set_running_or_notify_cancel():
-        return False
-    future.set_result(7)
-    return True
+    ran: list[int] = []
+
+    def call(value: int) -> int:
+        ran.append(value)
+        return value
+
+    future.run(call, (7,), {})
+    return bool(ran)
 
 
 def fail(future: LeanFuture) -> bool:
     """The same for a call that fails."""
-    if not future.set_running_or_notify_cancel():
-        return False
-    future.set_exception(ERROR)
-    return True
+    ran: list[bool] = []
+
+    def call(*, value: bool) -> None:
+        ran.append(value)
+        raise ERROR
+
+    future.run(call, (), {"value": True})
+    return bool(ran)
 
 
 def ask_result(future: LeanFuture) -> Any:
@@ -79,6 +88,23 @@ def test_a_cancelled_calls_waiter_is_woken(rounds: int) -> None:
     for _, (ran, was_cancelled, result) in race(rounds, LeanFuture, work, LeanFuture.cancel, ask_result):
         assert ran is not was_cancelled
         assert isinstance(result, CancelledError) if was_cancelled else result == 7
+
+
+def ask_twice(future: LeanFuture) -> Any:
+    """With hardly any patience at first."""
+    with suppress(TimeoutError, CancelledError):
+        return future.result(1e-6)
+    return ask_result(future)
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+def test_a_waiter_that_gives_up_can_ask_again(rounds: int) -> None:
+    """A wait that times out just as the call ends, or is cancelled, leaves nothing behind that a later one misses."""
+    sides = (work, LeanFuture.cancel, ask_twice, ask_twice)
+    for _, (ran, was_cancelled, first, second) in race(rounds, LeanFuture, *sides):
+        assert ran is not was_cancelled
+        for result in (first, second):
+            assert isinstance(result, CancelledError) if was_cancelled else result == 7
 
 
 class _Heard(LeanFuture):
@@ -188,15 +214,15 @@ def test_all_at_once() -> None:
 
 def test_a_future_never_touched_by_a_waiter_makes_no_condition() -> None:
     """The reason for all this: submit, run, call back, result, and no lock was made."""
-    future: Future[Any] = LeanFuture()
+    future = LeanFuture()
     called: list[Future[Any]] = []
     future.add_done_callback(called.append)
     made: list[object] = []
     real, threading.Condition = threading.Condition, lambda *args: made.append(args)  # type: ignore[misc,assignment]
     try:
-        assert future.set_running_or_notify_cancel()
-        future.set_result(7)
+        assert work(future)
         assert future.result() == 7
+        assert future.exception() is None
     finally:
         threading.Condition = real  # type: ignore[misc]
     assert called == [future]
