@@ -91,9 +91,14 @@ class Crew:
         bell.release()
         return True
 
-    def start_thread(self) -> bool:
-        """Start one worker; the caller holds the lock. False where the system allows no more threads."""
-        thread = threading.Thread(name=next(self.names), target=_work, args=(self,))
+    def start_thread(self, *, helps: bool = False) -> bool:
+        """Start one worker; the caller holds the lock. False where the system allows no more threads.
+
+        With *helps* it calls for help if it finds more than it can take. One that was started for a call of
+        its own need not, and must not: the others have theirs, and a thousand who start would all stand in
+        line for the lock, each with a call in its hands.
+        """
+        thread = threading.Thread(name=next(self.names), target=_work, args=(self, helps))
         self.threads.add(thread)
         try:
             thread.start()
@@ -107,7 +112,7 @@ class Crew:
         if not self.wake_one() and len(self.threads) < self.limit:
             with self.lock:
                 if len(self.threads) < self.limit and not self.closing:
-                    self.start_thread()
+                    self.start_thread(helps=True)
 
     def retire(self) -> bool:
         """Take the calling worker off the crew if there are too many; one idle worker is woken at a time."""
@@ -169,8 +174,8 @@ class Crew:
                 return
 
 
-def _work(crew: Crew) -> None:  # noqa: C901 - the hot loop; a call per step would cost more than the step
-    """The life of one worker thread."""
+def _work(crew: Crew, was_woken: bool) -> None:  # noqa: C901 - the hot loop; a call per step would cost more than the step
+    """The life of one worker thread; while *was_woken* it has been woken, and has not looked at `calls` since."""
     if crew.initializer is not None:
         try:
             crew.initializer(*crew.initargs)
@@ -181,7 +186,6 @@ def _work(crew: Crew) -> None:  # noqa: C901 - the hot loop; a call per step wou
     calls, take = crew.calls, crew.calls.popleft
     bell = threading.Lock()
     bell.acquire()
-    was_woken = True  # and has not looked at `calls` since; a new thread counts as woken
     while True:
         if crew.surplus and crew.retire():
             return

@@ -55,11 +55,11 @@ def test_calls_of_many_submitters_all_run(executor: ResizableThreadPoolExecutor,
 
 
 class _Meeting:
-    """An executor with room for two, one worker about to park, and calls that wait for each other."""
+    """An executor with room for *limit*, and as many calls that wait for each other."""
 
-    def __init__(self) -> None:
-        self.executor = ResizableThreadPoolExecutor(2, PREFIX)
-        self.meet = threading.Barrier(2)
+    def __init__(self, limit: int = 2) -> None:
+        self.executor = ResizableThreadPoolExecutor(limit, PREFIX)
+        self.meet = threading.Barrier(limit)
 
     def submit(self) -> Any:
         return self.executor.submit(self.meet.wait, _MEETING_S)
@@ -83,11 +83,29 @@ def test_two_calls_run_side_by_side_whoever_submitted_them() -> None:
     race(200, make, submit, submit_and_close)
 
 
-class _HookedParking(list[Any]):
-    """Lets two submitters look at a parked worker, then lets the worker take itself off, then them go on."""
+def test_a_pool_that_grows_gives_each_call_a_worker() -> None:
+    """Three submit two calls each to a pool for six with one worker, just awake or about to park: all six meet."""
 
-    def __init__(self) -> None:
+    class Growing(_Meeting):
+        def __init__(self) -> None:
+            super().__init__(6)
+            self.executor.submit(int)
+
+    def submit(growing: Growing) -> list[Any]:
+        return [growing.submit(), growing.submit()]
+
+    for growing, submitted in race(150, Growing, submit, submit, submit):
+        futures = [future for pair in submitted for future in pair]
+        assert sorted(future.result(PATIENCE_S) for future in futures) == list(range(6))
+        growing.executor.shutdown()
+
+
+class _HookedParking(list[Any]):
+    """Lets *count* submitters look at a parked worker, then the worker take itself off, then them go on."""
+
+    def __init__(self, count: int) -> None:
         super().__init__()
+        self._count = count
         self.is_on = True
         self.is_parked = threading.Event()
         self._about_to_wake = threading.Semaphore(0)
@@ -97,7 +115,7 @@ class _HookedParking(list[Any]):
         super().append(bell)
         if self.is_on:
             self.is_parked.set()
-            for _ in range(2):
+            for _ in range(self._count):
                 self._about_to_wake.acquire(timeout=PATIENCE_S)
 
     def remove(self, bell: Any) -> None:
@@ -112,21 +130,23 @@ class _HookedParking(list[Any]):
         return super().pop(*index)
 
 
-def test_a_worker_that_took_itself_off_helps_both_who_relied_on_it() -> None:
-    """Two submitters see it parked, it finds their calls by itself: the second call gets a thread as well.
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_worker_that_took_itself_off_helps_all_who_relied_on_it(count: int) -> None:
+    """Submitters see it parked, it finds their calls by itself: each further call gets a thread as well.
 
     1. The worker parks. 2. A and B append their calls and see a parked worker. 3. It sees the calls and
-    unparks itself. 4. A and B find nobody to wake. 5. It takes one call; the other must not wait for its end.
+    unparks itself. 4. A and B find nobody to wake. 5. It takes one call and starts a thread, which must do
+    the same while calls are left: none may wait for the end of another.
     """
-    with ResizableThreadPoolExecutor(2, PREFIX) as executor:
-        executor._crew.parked = hooked = _HookedParking()
+    with ResizableThreadPoolExecutor(count, PREFIX) as executor:
+        executor._crew.parked = hooked = _HookedParking(count)
         executor.submit(int).result(PATIENCE_S)
         assert hooked.is_parked.wait(PATIENCE_S)
-        meet = threading.Barrier(2)
+        meet = threading.Barrier(count)
         submitters = [
-            Spawned(lambda: executor.submit(meet.wait, _MEETING_S).result(PATIENCE_S)) for _ in range(2)
+            Spawned(lambda: executor.submit(meet.wait, _MEETING_S).result(PATIENCE_S)) for _ in range(count)
         ]
-        assert sorted(submitter.result() for submitter in submitters) == [0, 1]
+        assert sorted(submitter.result() for submitter in submitters) == list(range(count))
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
