@@ -100,6 +100,23 @@ def test_a_pool_that_grows_gives_each_call_a_worker() -> None:
         growing.executor.shutdown()
 
 
+@pytest.mark.parametrize("rounds", [500, pytest.param(10_000, marks=pytest.mark.soak)])
+def test_threads_that_were_just_started_are_alive_and_can_be_joined(rounds: int) -> None:
+    """A start does not wait for the thread, but nobody can tell: it is asked and joined before it has run."""
+    for number in range(rounds):
+        executor = ResizableThreadPoolExecutor(3, PREFIX)
+        gate = threading.Event()
+        futures = [executor.submit(gate.wait, PATIENCE_S) for _ in range(3)]
+        threads = tuple(executor._threads)
+        assert [thread.is_alive() for thread in threads] == [True] * 3
+        gate.set()
+        executor.shutdown(wait=number % 2 == 0)
+        for thread in threads:
+            thread.join(PATIENCE_S)
+            assert not thread.is_alive()
+        assert all(future.result(0) for future in futures)
+
+
 class _HookedParking(list[Any]):
     """Lets *count* submitters look at a parked worker, then the worker take itself off, then them go on."""
 
