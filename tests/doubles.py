@@ -517,7 +517,7 @@ def wait_until_waiting(thread: threading.Thread, function: str) -> None:
 
     def is_there() -> bool:
         frame = sys._current_frames().get(thread.ident or 0)
-        if frame is None or frame.f_code.co_name not in {"wait", "acquire", "_wait_for_tstate_lock"}:
+        if frame is None or frame.f_code.co_name not in {"wait", "acquire", "join", "_wait_for_tstate_lock"}:
             return False
         while frame is not None:
             if frame.f_code.co_name == function:
