@@ -78,7 +78,7 @@ class Progress(NamedTuple):
 class DrainStarted(NamedTuple):
     reason: str  # why, for people
     signal: int | None  # the signal that asked for it, if one did
-    backlog: int
+    backlog: int  # jobs that it will finish
     limit: int
 
 

@@ -14,6 +14,7 @@ class Job(NamedTuple):
 
     id: int  # counts from 1 in the order of acceptance
     payload: Any  # the record: whatever the source gave
+    tried: int = 0  # attempts that earlier runs have spent on it
 
 
 class JobState(StrEnum):

@@ -15,7 +15,7 @@ class JobsFilePolicy:
     """Another policy, within the bounds that a file holds. The file is read before each decision.
 
     `N` is a fixed number, `MIN MAX` are bounds, 0 pauses. A file that is missing or makes no sense
-    changes nothing, and the latter is warned of once.
+    changes nothing; of the latter, and of one that is missing at the start, a warning tells once.
 
     Args:
         path: of the file; missing at the start, *bounds* hold.
@@ -30,6 +30,7 @@ class JobsFilePolicy:
         self._path = Path(path)
         self._make = make
         self._seen = self._read()
+        self._is_missing = self._seen is None  # and nobody has been told
         self._bounds = parse_bounds(self._seen) if self._seen is not None else bounds
         self._policy = make(*self._bounds) if self._bounds[1] else make(*bounds)
 
@@ -48,8 +49,12 @@ class JobsFilePolicy:
         return self._policy.decide(load)
 
     def _look(self) -> str:
-        """Follow the file; the warning, if what it holds is new and makes no sense."""
+        """Follow the file; the warning, if what it holds is new and makes no sense, or it was never there."""
         text = self._read()
+        if self._is_missing:
+            self._is_missing = False
+            if text is None:
+                return f"{self._path}: is not there; it is read as soon as it is"
         if text is None or text == self._seen:
             return ""
         self._seen = text

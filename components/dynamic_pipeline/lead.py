@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from dynamic_pipeline.handover import Bell
 from dynamic_pipeline.stop import Stop
 
@@ -15,6 +17,7 @@ class Lead:
     """
 
     def __init__(self, stop: Stop, most: int = MOST_AHEAD) -> None:
+        self.order: deque[int] = deque()  # numbers of the jobs that were drawn and not released, oldest first
         self.released = 0  # jobs, all those before them included; the sink writes it, the source reads it
         self._most = most
         self._stop = stop

@@ -179,7 +179,7 @@ class Orchestrator:
             self._start(self._hand.retries.take_due(self._now(), self._free()))
         room = self._room()
         if room > 0:
-            attempts = [_new(Attempt, (job, 1)) for job in self._backlog.take_nowait(room)]
+            attempts = [_new(Attempt, (job, job[2] + 1)) for job in self._backlog.take_nowait(room)]
             self._hand.started += len(attempts)
             self._start(attempts)
 

@@ -109,7 +109,9 @@ class ProcessGroup:
             os.killpg(self.pid, 0)
         except (ProcessLookupError, PermissionError):
             return False
-        return True
+        return (
+            self._has_others()
+        )  # a rare case: then /proc tells those that live from those nobody has reaped yet
 
     def _has_others(self) -> bool:
         """Whether the group has living members beside the leader. Without /proc nobody can tell: assume so."""

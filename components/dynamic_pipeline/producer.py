@@ -15,6 +15,8 @@ from dynamic_pipeline.stop import Stop
 class Producer:
     """Turns each record of *source* into an accepted job, as fast as the backlog lets it.
 
+    A source that gives jobs, because a journal knows them, has their numbers kept.
+
     A source with an attribute `rate_per_s` is paced; the run is told when the full queue makes it miss
     that rate, once per change of state. The thread may block in the source and on the full backlog.
     """
@@ -52,7 +54,7 @@ class Producer:
             self.accepted = number = self.accepted + 1
             if is_paced:
                 self._report_rate()
-            offer(new(Job, (number, payload)))
+            offer(payload if type(payload) is Job else new(Job, (number, payload, 0)))
             if stop.is_set:
                 return False
         return True

@@ -28,8 +28,18 @@ class CommandReport(NamedTuple):
             return b""
 
 
+class CallTrace(NamedTuple):
+    """Where a call raised: the value of its outcome."""
+
+    text: str
+
+    def tail(self) -> bytes:
+        """The end of it."""
+        return self.text.encode("utf-8", "backslashreplace")[-TAIL_BYTES:]
+
+
 class CommandTail(NamedTuple):
-    """All that is kept of a report for the end of the run."""
+    """All that is kept of a report, or of a trace, for the end of the run."""
 
     text: bytes
 

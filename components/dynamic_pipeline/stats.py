@@ -6,7 +6,7 @@ from collections import Counter, deque
 
 from dynamic_pipeline.events import Event, JobFailed, JobRetrying, JobSucceeded, JobUnfinished
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.reports import CommandReport, CommandTail
+from dynamic_pipeline.reports import CallTrace, CommandReport, CommandTail
 
 _RATE_WINDOW_S = 10.0
 _KEPT_FAILURES = 1000  # failed jobs kept for the summary; memory stays flat when a million fail
@@ -24,6 +24,7 @@ class Stats:
         self.succeeded = 0
         self.failed = 0  # for good
         self.unfinished = 0
+        self.cut_short = 0  # those of them that had begun
         self.retries = 0
         self.failures: list[JobFailed] = []  # the first of them, without what would fill the memory
         self.causes: Counter[str] = Counter()  # of all of them
@@ -48,6 +49,7 @@ class Stats:
                     self.failures.append(_small(event))
             elif isinstance(event, JobUnfinished):
                 self.unfinished += 1
+                self.cut_short += event.outcome is not None
         self.succeeded += succeeded
         self._busy_s += busy_s
         if not self._recent or now_s - self._recent[-1][0] >= _RATE_WINDOW_S / 20:
@@ -87,7 +89,7 @@ def _small(event: JobFailed) -> JobFailed:
     attempt, outcome = event
     if len(outcome.error) > _KEPT_ERROR:
         outcome = outcome._replace(error=outcome.error[:_KEPT_ERROR])
-    if isinstance(outcome.value, CommandReport):
+    if isinstance(outcome.value, (CommandReport, CallTrace)):
         outcome = outcome._replace(value=CommandTail(outcome.value.tail()))
     if isinstance(record := attempt.job.payload, Record):
         cut = record._replace(raw=record.raw[:_KEPT_RECORD], fields=None)

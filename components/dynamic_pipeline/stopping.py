@@ -41,7 +41,8 @@ class Stopping:
             return
         self._stop.set()
         load = self._load()
-        self._tell(ev.DrainStarted(reason, signal, load.backlog, load.limit))
+        left = load.backlog if self._shutdown.drain_all else min(load.in_flight, load.limit)
+        self._tell(ev.DrainStarted(reason, signal, left, load.limit))
         if not self._shutdown.drain_all:
             self._give_up_waiting()
 

@@ -23,6 +23,7 @@ class Summary:
     error: BaseException | None  # what stopped the run, if nobody asked for it
     is_abandoned: bool  # a job that would not end still runs on its thread
     is_mute: bool  # a sink would not end after an abort; what it held was not written
-    causes: Mapping[str, int] = field(
-        default_factory=dict
-    )  # how many of all that failed, by what they have in common
+    # How many of all that failed, by what they have in common.
+    causes: Mapping[str, int] = field(default_factory=dict)
+    cut_short: int = 0  # those of the unfinished that had begun
+    signal: int | None = None  # the first that stopped it

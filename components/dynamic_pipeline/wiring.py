@@ -225,6 +225,8 @@ class Run:
             succeeded=stats.succeeded,
             failed=stats.failed,
             unfinished=unfinished,
+            cut_short=stats.cut_short,
+            signal=ending.signal,
             retries=stats.retries,
             is_source_complete=ending.is_source_complete,
             failures=tuple(stats.failures),

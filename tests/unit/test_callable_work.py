@@ -1,5 +1,6 @@
 """A Python call per record, in the worker's thread."""
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,8 @@ from dynamic_pipeline.attempts import Attempt, Failed, Succeeded, run_attempt
 from dynamic_pipeline.errors import PermanentError, UsageError
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.work.callable import call_with_payload, call_with_record, resolve
+from dynamic_pipeline.reports import CallTrace
+from dynamic_pipeline.work.callable import call_with_payload, call_with_record, kind_problem, resolve
 
 MODULE = """
 def fetch(record): return record.upper()
@@ -184,3 +186,28 @@ def test_a_function_that_is_not_there_is_answered_with_a_near_one(
     where = f"module own_jobs ({folder / 'own_jobs.py'})"
 
     assert (f"--call own_jobs:{path}: {text.format(where=where)}", hint) == refusal(f"own_jobs:{path}")
+
+
+def test_where_a_function_raised_is_kept() -> None:
+    """The traceback from the user's own function on, with none of our frames."""
+
+    def inner(record: str) -> None:
+        raise KeyError(record)
+
+    def outer(record: str) -> None:
+        inner(record)
+
+    outcome = run_attempt(call_with_record(outer), Attempt(Job(1, Record(b"x", "in", 1)), 1))
+
+    assert isinstance(outcome, Failed)
+    assert ("KeyError: 'x'", True) == (outcome.error, outcome.is_retryable)
+    assert isinstance(outcome.value, CallTrace)
+    assert [" in outer", " in inner"] == re.findall(r" in \w+", outcome.value.text)
+    assert "raise KeyError(record)" in outcome.value.tail().decode()
+
+
+def test_a_function_without_room_for_a_record_is_refused() -> None:
+    """Before the first job, and not by one failure per record."""
+    assert "does not take one argument, the record" == kind_problem(lambda: None)
+    assert "" == kind_problem(print)
+    assert "" == kind_problem(lambda record, more=1: (record, more))

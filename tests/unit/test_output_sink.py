@@ -54,6 +54,13 @@ def wrote(tmp_path: Path) -> Wrote:
     return wrote
 
 
+def drawn() -> Lead:
+    """Of a source from which nine records were drawn."""
+    lead = Lead(Stop())
+    lead.order.extend(range(1, 10))
+    return lead
+
+
 def ok(value: Any, job_id: int = 17, record: Any = None) -> Event:
     return JobSucceeded(Attempt(Job(job_id, record), 1), Succeeded(value, 0.1, "worker-01"))
 
@@ -181,7 +188,7 @@ class InOrder:
     """A sink that shows outputs in the order of the input, and what it released."""
 
     def __init__(self, **how: Any) -> None:
-        self.lead = Lead(Stop())
+        self.lead = drawn()
         self.sink = OutputSink(lead=self.lead, **how)
 
     def emit(self, *events: Event) -> int:
@@ -256,7 +263,7 @@ def test_in_order_nothing_is_shown_behind_a_gap(wrote: Wrote) -> None:
     assert [1] == tried
 
 
-@pytest.mark.parametrize(("lead", "shown"), [(None, b"31"), (Lead(Stop()), b"13")])
+@pytest.mark.parametrize(("lead", "shown"), [(None, b"31"), (drawn(), b"13")])
 def test_quiet_shows_only_what_failed_for_good(
     wrote: Wrote, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes], lead: Lead | None, shown: bytes
 ) -> None:
@@ -306,7 +313,7 @@ def test_a_tag_goes_with_the_order(wrote: Wrote, capfdbinary: pytest.CaptureFixt
         ok(wrote(b"2\n"), 2, record(b"b")),
         ok(wrote(b"1\n"), 1, record(b"a")),
         is_tagged=True,
-        lead=Lead(Stop()),
+        lead=drawn(),
     )
 
     assert b"a\t1\nb\t2\n" == capfdbinary.readouterr().out
@@ -333,3 +340,16 @@ def test_tags_need_no_memory(wrote: Wrote, redirect: Callable[[int, int], None],
         assert tracemalloc.get_traced_memory()[1] < 12 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_in_order_means_as_they_were_drawn(wrote: Wrote, capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    """A resumed run draws what is left, in the order of today's input: not that of the numbers, and with gaps."""
+    lead = Lead(Stop())
+    lead.order.extend([7, 2, 5])
+    sink = OutputSink(lead=lead)
+    for number in (5, 2, 7):
+        end = JobSucceeded(Attempt(Job(number, None), 1), Succeeded(wrote(b"%d\n" % number), 0.1, "worker-01"))
+        sink.emit([end], Stats())
+
+    assert b"7\n2\n5\n" == capfdbinary.readouterr().out
+    assert 3 == lead.released

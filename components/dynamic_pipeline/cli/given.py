@@ -6,17 +6,18 @@ from collections.abc import Iterator
 
 import typer
 
-_REPLACED = {"command", "inputs"}
+# The inputs are others, the reports of the run before stay, and whoever types it wants to see what happens.
+_LEFT_OUT = {"command", "inputs", "junit", "summary_json", "cron"}
 _GROWING = {"joblog", "results"}  # files that the next run would refuse as they are
 
 
 def given_words(context: typer.Context) -> tuple[str, ...]:
-    """The options of *context* but its inputs, then the command, in the order in which the options are declared."""
+    """The options of *context* but its inputs and reports, then the command, in the order in which the options are declared."""
     words: list[str] = []
     for parameter in context.command.params:
         name = parameter.name or ""
         source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE" and name not in _REPLACED:
+        if source is not None and source.name == "COMMANDLINE" and name not in _LEFT_OUT:
             words += _words(max(parameter.opts, key=len), name, context.params[name])
     command = context.params.get("command")
     return (*words, "--", *command) if command else tuple(words)

@@ -211,7 +211,10 @@ def make_template(request: Request, source: LineSource) -> Template:
         names: tuple[str, ...] | None = getattr(source, "names", tuple)()
     except SourceError as error:
         raise UsageError(str(error)) from None
-    names = ANY_NAMES if names is None else names
+    if names is None or (
+        not names and hasattr(source, "names")
+    ):  # a table without a header has no rows either
+        names = ANY_NAMES
     template: Template
     if request.is_lines:
         template = LineTemplate()

@@ -159,7 +159,8 @@ class ReportFiles:
         elif self._failed.paths:
             inputs = [word for path in self._failed.paths for word in ("-i", path)]
             words = [*_program(), "run", *inputs, *self._request.again]
-            lines.append(f"run them again: {display([os.fsencode(word) for word in words])}")
+            here = f"cd {display([os.fsencode(os.getcwd())])} && " if self._request.is_silent else ""  # noqa: PTH109 - text
+            lines.append(f"run them again: {here}{display([os.fsencode(word) for word in words])}")
         if count := self._failed.left_out:
             lines.append(
                 f"without {count} failed record{'s' * (count > 1)} too long to be kept, or with an open quote"

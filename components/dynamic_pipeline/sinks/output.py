@@ -115,24 +115,26 @@ class _InOrder:
         self._put = put
         self._lead = lead
         self._waiting: dict[int, Output | None] = {}  # by job id; None: it has ended, with nothing to show
-        self._next_id = 1  # the oldest job that has not ended
+        self._released = 0
 
     def add(self, job_id: int, output: Output | None) -> None:
         """The job has ended: put what may be put now."""
         self._waiting[job_id] = output
-        while self._next_id in self._waiting:
-            self._put_one(self._next_id)
-            self._next_id += 1
+        order = self._lead.order  # an end comes after its job was drawn, so it is in there
+        while order and order[0] in self._waiting:
+            self._put_one(order.popleft())
+            self._released += 1
 
     def publish(self) -> None:
         """Tell the source how far we are."""
-        if self._lead.released != self._next_id - 1:
-            self._lead.release(self._next_id - 1)
+        if self._lead.released != self._released:
+            self._lead.release(self._released)
 
     def put_rest(self) -> None:
         """No job will end any more."""
-        for job_id in sorted(self._waiting):
-            self._put_one(job_id)
+        for job_id in self._lead.order:
+            if job_id in self._waiting:
+                self._put_one(job_id)
 
     def _put_one(self, job_id: int) -> None:
         output = self._waiting.pop(job_id)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dynamic_pipeline.errors import SourceStopped
+from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.lead import Lead
 
 
 class Ahead:
-    """The records of *source*, drawn no further ahead than *lead* allows; in all else it is that source."""
+    """The records, or jobs, of *source*, drawn no further ahead than *lead* allows; in all else it is that source."""
 
     def __init__(self, source: Iterable[Any], lead: Lead) -> None:
         self._source = source
@@ -26,6 +27,7 @@ class Ahead:
                 record = next(records)
             except StopIteration:
                 return
+            self._lead.order.append(record.id if isinstance(record, Job) else drawn + 1)
             yield record
 
     def __getattr__(self, name: str) -> Any:

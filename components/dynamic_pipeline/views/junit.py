@@ -7,7 +7,7 @@ from datetime import datetime
 from dynamic_pipeline.attempts import Failed, Outcome
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.reports import TAIL_BYTES, CommandReport
+from dynamic_pipeline.reports import TAIL_BYTES, CallTrace, CommandReport
 from dynamic_pipeline.views.endings import ending, tail_lines
 from dynamic_pipeline.views.escape import escape
 
@@ -43,7 +43,7 @@ def job_case(job: Job, outcome: Outcome | None, *, is_skipped: bool = False) -> 
         return f"{head}/>\n".encode()
     report = outcome.value
     tail: list[str] = []
-    if isinstance(report, CommandReport):
+    if isinstance(report, (CommandReport, CallTrace)):
         data = report.tail()
         tail = tail_lines(data, is_cut=len(data) == TAIL_BYTES)
     body = "\n".join(line.translate(_MARKUP) for line in tail)

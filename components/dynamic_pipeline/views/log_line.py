@@ -49,6 +49,9 @@ def log_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
             yield Line("INFO", "backlog_size", f"backlog size: {backlog}", {"backlog": backlog})
             text = f"↑ added worker (total {new})" if new > old else f"↓ removed worker (total {new})"
             yield Line("INFO", "limit_changed", text, fields)
+            if not new:
+                text = f"paused: {escape(reason)}; nothing is started until there are workers again"
+                yield Line("WARNING", "paused", text, fields)
         case _:
             yield from _run_lines(event, stats, now_s)
 
@@ -82,8 +85,9 @@ def _run_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:  
         case ev.DrainStarted(reason, signal, backlog, limit):
             why = "signal received" if signal is not None else escape(reason)
             facts = {"signal": signal, "backlog": backlog}
-            yield Line("INFO", "drain_started", f"{why} — stopping producer, beginning drain", facts)
-            yield Line("INFO", "drain_estimate", _estimate(backlog, limit, stats), facts)
+            # Also for those who asked for quiet: they must know that they are heard, and what a second one does.
+            yield Line("WARNING", "drain_started", f"{why} — stopping producer, beginning drain", facts)
+            yield Line("WARNING", "drain_estimate", _estimate(backlog, limit, stats), facts)
         case ev.Draining(backlog):
             yield Line("INFO", "draining", f"draining backlog={backlog}", {"backlog": backlog})
         case ev.AbortStarted(reason, unfinished):
@@ -125,6 +129,5 @@ def _estimate(backlog: int, limit: int, stats: Stats) -> str:
     service_s = stats.service_time_s()
     limit = max(1, limit)  # a paused run drains with one
     about = "" if service_s is None else f", about {backlog * service_s / limit:.0f}s"
-    return (
-        f"{backlog} jobs left{about} with {limit} workers; a second signal after a second or more stops now"
-    )
+    jobs, workers = f"{backlog} job{'s' * (backlog != 1)}", f"{limit} worker{'s' * (limit != 1)}"
+    return f"{jobs} left{about} with {workers}; a second signal after a second or more stops now"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 
 from dynamic_pipeline.events import JobFailed
@@ -25,8 +26,12 @@ def summary_lines(
         yield "the input was not read to its end: what is left of it is in none of these counts"
     retries = "1 retry" if run.retries == 1 else f"{run.retries} retries"
     yield f"{run.succeeded} ok in {duration(elapsed_s)}, {retries}"
+    if run.cut_short:
+        yield f"{run.cut_short} of those not run had begun, and were ended"
     yield from again
     yield from problems
+    if run.signal is not None:
+        yield f"stopped by {signal.Signals(run.signal).name}"
     yield f"{run.failed} failed, {run.succeeded} ok, {run.unfinished} not run — exit {code}"
 
 

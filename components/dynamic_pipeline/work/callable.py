@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,16 @@ from dynamic_pipeline.attempts import Attempt, Work, describe
 from dynamic_pipeline.errors import AttemptFailed, PermanentError, UsageError
 from dynamic_pipeline.job_context import StopFlags
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.reports import CallReport
+from dynamic_pipeline.reports import CallReport, CallTrace
 from dynamic_pipeline.templates import BadRecord
+
+_FRAMES = 20  # of a traceback, the innermost
+
+
+class CallFailed(AttemptFailed):
+    """The function raised."""
+
+    value: CallTrace | None = None
 
 
 class NotJson(AttemptFailed, PermanentError):
@@ -31,6 +40,12 @@ def kind_problem(fn: object) -> str:
         return "is an async function: a call only makes a coroutine; wrap it in one that calls asyncio.run"
     if inspect.isgeneratorfunction(fn):
         return "is a generator function: a call runs none of it; wrap it in one that iterates"
+    try:
+        inspect.signature(fn).bind(None)
+    except TypeError:
+        return "does not take one argument, the record"
+    except ValueError:  # some built-in functions do not tell
+        pass
     return ""
 
 
@@ -53,9 +68,22 @@ def call_with_record(fn: Callable[[Any], Any]) -> Work:
         record: Record = attempt[0][1]
         if record.problem:
             raise BadRecord(f"bad record: {record.problem}")
-        return fn(record.payload)
+        try:
+            return fn(record.payload)
+        except (AttemptFailed, PermanentError):
+            raise
+        except BaseException as error:  # whatever it is, it is this job's failure
+            failure = CallFailed(describe(error))
+            failure.value = CallTrace(_trace(error))
+            raise failure from None
 
     return stoppable(work)
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback from the user's function on; its own text is in the error."""
+    entries = traceback.TracebackException.from_exception(error, limit=-_FRAMES).stack
+    return "".join(entry for entry in entries.format() if __file__ not in entry)
 
 
 def returning_json(fn: Callable[[Any], Any]) -> Callable[[Any], CallReport]:
