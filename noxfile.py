@@ -113,6 +113,8 @@ def bench(session: nox.Session) -> None:
     args = session.posargs or ("--only", only, "--sizes", "full", "--rounds", "5")
     session.run("python", "-B", str(peers), "--plugin", plugin, *args)
     session.run("python", "tests/benchmarks/growth.py")
+    session.run("python", "tests/benchmarks/commands.py")
+    session.run("python", "tests/benchmarks/journal.py")
 
 
 @nox.session

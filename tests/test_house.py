@@ -25,6 +25,8 @@ ALONE = {
 DOORS = {
     "typer": ["cli"],
     "loguru": ["sinks/log.py"],
+    "sqlite3": ["journal/"],
+    "filelock": ["journal/lock.py"],
     "rich": [],
     "click": [],
     "pydantic": [],

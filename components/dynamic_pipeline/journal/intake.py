@@ -1,0 +1,139 @@
+"""Turns records into jobs: new ones on a new work, known ones when a run is resumed.
+
+On a resume the k-th equal record of today's input is the k-th equal job of the journal, whatever the order. As long
+as the records come in the order of the jobs they are compared with them, one after the other. After that it is
+counted in a temporary table how often each was met, so that a million of them cost no memory.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from dynamic_pipeline.jobs import JobState
+from dynamic_pipeline.journal import operations as ops
+from dynamic_pipeline.journal.held import Caution, caution
+from dynamic_pipeline.journal.numbers import first_of, last_of, number_of, seq_of
+from dynamic_pipeline.journal.queries import queries
+from dynamic_pipeline.journal.runs import OpenRun
+
+
+class Place(NamedTuple):
+    """How far the intake is; it goes back when a transaction does."""
+
+    last: int  # number of the work's last job
+    met: int  # records of today's input
+    is_same: bool  # these are the work's first jobs, in their order: nothing has to be looked up
+
+
+class Intake:
+    """Owned by the store; works inside its transactions."""
+
+    def __init__(self, connection: sqlite3.Connection, run: OpenRun) -> None:
+        self._connection = connection
+        self._run = run
+        self.place = Place(run.jobs, 0, True)
+        self._before = self.place  # this transaction
+        self._mark: ops.InputMark | None = None
+        connection.execute(queries()["drop_seen"])
+        connection.execute(queries()["make_seen"])
+
+    def skip(self) -> None:
+        """All jobs of the work have been met: the input before its mark is what it was."""
+        assert self._run.input_mark is not None, "nothing may be skipped"
+        self.place = Place(self._run.jobs, self._run.jobs, True)
+
+    def begin(self) -> None:
+        """A transaction has begun: what follows may be undone."""
+        self._before, self._mark = self.place, None
+
+    def accept(self, op: ops.Accept) -> list[ops.Accepted]:
+        answer: list[ops.Accepted] = []
+        rest = op.records
+        if self.place.is_same and self.place.met < self._run.jobs:
+            answer = self._follow(rest)
+            rest = rest[len(answer) :]
+            if rest and self.place.met < self._run.jobs:
+                self._part_ways()
+        if rest:
+            answer += self._add_all(rest) if self.place.is_same else self._match(rest)
+        if op.mark is not None:
+            self._mark = op.mark._replace(records=self.place.met)
+        return answer
+
+    def write_mark(self) -> None:
+        """Put down how far the input was accepted, once per transaction; its last statement before the commit."""
+        if (mark := self._mark) is not None:
+            self._connection.execute(queries()["set_mark"], (*mark, self._run.run))
+            self._mark = None
+
+    def forget(self) -> None:
+        """The transaction was undone."""
+        self.place, self._mark = self._before, None
+
+    def pending(self, op: ops.Pending) -> list[ops.StoredJob]:
+        name, after = "pending", op.after
+        if op.is_unseen_only:
+            if self.place.is_same:
+                after = max(after, self.place.met)
+            else:
+                name = "pending_unseen"
+        first = first_of(self._run.work)
+        upto = min(first + op.upto, last_of(self._run.work))
+        rows = self._connection.execute(queries()[name], (first + after, upto, op.most))
+        return [
+            ops.StoredJob(seq_of(job), ops.STATES[state], attempts, caution(interruptions, alone), *record)
+            for job, state, attempts, interruptions, alone, *record in rows
+        ]
+
+    def _follow(self, records: tuple[ops.NewJob, ...]) -> list[ops.Accepted]:
+        """Those of *records* that are the next jobs, up to the first that is not."""
+        first = first_of(self._run.work)
+        limits = first + self.place.met, first + self._run.jobs, len(records)
+        answer = []
+        for record, (job, key, *rest) in zip(
+            records, self._connection.execute(queries()["next_jobs"], limits), strict=False
+        ):
+            if record.key != key:
+                break
+            answer.append(ops.accepted(seq_of(job), *rest))
+        self.place = self.place._replace(met=self.place.met + len(answer))
+        return answer
+
+    def _part_ways(self) -> None:
+        """From here on today's input is another one: what was met of it has to be counted."""
+        first = first_of(self._run.work)
+        self._connection.execute(queries()["see_all"], (first, first + self.place.met))
+        self.place = self.place._replace(is_same=False)
+
+    def _add_all(self, records: tuple[ops.NewJob, ...]) -> list[ops.Accepted]:
+        last = self.place.last
+        self._connection.executemany(
+            queries()["add_next_job"],
+            [self._values(seq, record) for seq, record in enumerate(records, last + 1)],
+        )
+        self.place = Place(last + len(records), self.place.met + len(records), True)
+        return [_new(seq) for seq in range(last + 1, last + len(records) + 1)]
+
+    def _match(self, records: tuple[ops.NewJob, ...]) -> list[ops.Accepted]:
+        named, work, execute = queries(), self._run.work, self._connection.execute
+        answer = []
+        last = self.place.last
+        for record in records:
+            execute(named["see"], (record.key,))
+            occ, job, *rest = execute(named["find_seen"], (work, record.key)).fetchone()
+            if job is None:
+                last += 1
+                execute(named["add_job"], {**self._values(last, record), "occ": occ})
+                answer.append(_new(last))
+            else:
+                answer.append(ops.accepted(seq_of(job), *rest))
+        self.place = Place(last, self.place.met + len(records), False)
+        return answer
+
+    def _values(self, seq: int, record: ops.NewJob) -> dict[str, object]:
+        return {"job": number_of(self._run.work, seq), "work": self._run.work, **record._asdict()}
+
+
+def _new(seq: int) -> ops.Accepted:
+    return ops.Accepted(seq, True, JobState.QUEUED, 0, Caution.NONE)

@@ -1,0 +1,261 @@
+"""What may be asked of the journal, as values; made by their `of`, nothing in them can be refused by SQLite.
+
+A batch is one transaction: one value that does not fit would hold up the others. So text is cut and encoded,
+and numbers are clamped, before an operation is posted.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Literal, NamedTuple
+
+from dynamic_pipeline.jobs import JobState
+from dynamic_pipeline.journal.held import Caution, caution
+from dynamic_pipeline.journal.numbers import MOST_JOBS
+
+ERROR_CHARS = 1000
+RESULT_CHARS = 1 << 20  # a longer result is not kept, only its length: half of a JSON text is none
+LABEL_CHARS = 4096  # names of workers, sources and formats
+FIELDS_CHARS = 8 << 20
+_MOST = (1 << 63) - 1
+
+AttemptOutcome = Literal["succeeded", "failed", "timeout", "interrupted"]
+STATES = {
+    "Q": JobState.QUEUED,
+    "R": JobState.RETRYING,
+    "S": JobState.SUCCEEDED,
+    "F": JobState.FAILED,
+    "H": JobState.HELD,
+}
+LETTERS = {state: letter for letter, state in STATES.items()}
+
+
+def now_us() -> int:
+    """Microseconds since the epoch: for people, nothing is decided by it."""
+    return time.time_ns() // 1000
+
+
+def text(value: str, most: int) -> str:
+    """*value* as text that SQLite takes: *most* characters, lone surrogates and NUL as escapes."""
+    value = value[:most]
+    if not value.isascii():
+        value = value.encode("utf-8", "backslashreplace").decode()
+    return value.replace("\0", "\\x00")
+
+
+def _whole(value: int) -> int:
+    return max(-_MOST, min(int(value), _MOST))
+
+
+def _seq(value: int) -> int:
+    """A number that cannot be a job's becomes one that no job has: it must not mean a job of another work."""
+    return int(value) if 0 < value <= MOST_JOBS else 0
+
+
+class NewJob(NamedTuple):
+    """A record to be accepted."""
+
+    key: bytes  # of `identity.job_key`
+    payload: bytes
+    source: str = ""
+    line: int = 0
+    problem: str = ""
+    format: str = "lines"
+    fields: str | None = None  # JSON, where the payload alone does not tell them: a row without its header
+
+    @classmethod
+    def of(
+        cls,
+        key: bytes,
+        payload: bytes,
+        *,
+        source: str = "",
+        line: int = 0,
+        problem: str = "",
+        record_format: str = "lines",
+        fields: str | None = None,
+    ) -> NewJob:
+        return cls(
+            bytes(key),
+            bytes(payload),
+            text(source, LABEL_CHARS),
+            _whole(line),
+            text(problem, ERROR_CHARS),
+            text(record_format, LABEL_CHARS),
+            None if fields is None else text(fields, FIELDS_CHARS),
+        )
+
+
+class InputMark(NamedTuple):
+    """A place in the input before which every record was accepted."""
+
+    source: int  # which of the inputs, from 0
+    offset: int  # bytes of it before the place
+    line: int  # lines of it before the place
+    digest: bytes  # of all bytes before the place, those of earlier inputs included
+    records: int = 0  # set by the journal: how many jobs they are
+
+
+class Accept(NamedTuple):
+    """Make jobs of *records*, in order; answered by a list of `Accepted`. Repeating it would count them twice."""
+
+    records: tuple[NewJob, ...]
+    mark: InputMark | None = None  # the place after the last of them
+
+
+class Start(NamedTuple):
+    """The attempt begins once this is answered by True; False: the job is over, or the attempt is known."""
+
+    seq: int
+    number: int
+    started_us: int
+    worker: str = ""
+    is_alone: bool = False  # nothing else runs
+
+    @classmethod
+    def of(
+        cls, seq: int, number: int, *, worker: str = "", is_alone: bool = False, started_us: int | None = None
+    ) -> Start:
+        return cls(
+            _seq(seq),
+            _whole(number),
+            _whole(now_us() if started_us is None else started_us),
+            text(worker, LABEL_CHARS),
+            bool(is_alone),
+        )
+
+
+class Pid(NamedTuple):
+    """The process of an open attempt."""
+
+    seq: int
+    number: int
+    pid: int
+    pid_start: int  # in clock ticks since boot; 0 where the system does not tell
+
+    @classmethod
+    def of(cls, seq: int, number: int, pid: int, pid_start: int | None) -> Pid:
+        return cls(_seq(seq), _whole(number), _whole(pid), _whole(pid_start or 0))
+
+
+class Finish(NamedTuple):
+    """How an attempt ended; answered by False if it is not open in this run: a late or a second report."""
+
+    seq: int
+    number: int
+    outcome: AttemptOutcome
+    ended_us: int
+    will_retry: bool = False
+    error: str | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    result_chars: int | None = None
+    result: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        seq: int,
+        number: int,
+        outcome: AttemptOutcome,
+        *,
+        will_retry: bool = False,
+        error: str | None = None,
+        exit_code: int | None = None,
+        signal: int | None = None,
+        result: str | None = None,  # JSON
+        ended_us: int | None = None,
+    ) -> Finish:
+        return cls(
+            _seq(seq),
+            _whole(number),
+            outcome,
+            _whole(now_us() if ended_us is None else ended_us),
+            bool(will_retry),
+            None if error is None else text(error, ERROR_CHARS),
+            None if exit_code is None else _whole(exit_code),
+            None if signal is None else _whole(signal),
+            None if result is None else len(result),
+            None if result is None or len(result) > RESULT_CHARS else text(result, RESULT_CHARS),
+        )
+
+    @property
+    def state(self) -> JobState | None:
+        """Of the job, afterwards; None after an interruption, which is no attempt: the job is as it was before."""
+        if self.outcome == "succeeded":
+            return JobState.SUCCEEDED
+        if self.outcome == "interrupted":
+            return None
+        return JobState.RETRYING if self.will_retry else JobState.FAILED
+
+
+class EndRun(NamedTuple):
+    """The last operation of a run, with its counts as the summary shows them."""
+
+    exit_code: int
+    succeeded: int
+    failed: int
+    held: int
+    unfinished: int
+    ended_us: int
+
+
+class Reopen(NamedTuple):
+    """Let the failed, or the held, jobs of the work run again; answered by how many."""
+
+    state: Literal[JobState.FAILED, JobState.HELD]
+
+
+class Pending(NamedTuple):
+    """Ask for jobs accepted earlier that are not over, by number; answered by a list of `StoredJob`."""
+
+    after: int  # the last one that is known
+    upto: int
+    most: int = 200
+    is_unseen_only: bool = False  # those that today's input has not shown, once it was read to its end
+
+
+class Barrier(NamedTuple):
+    """Nothing to do: answered by True when all that was posted before it is committed."""
+
+
+Operation = Accept | Start | Pid | Finish | EndRun | Reopen | Pending | Barrier
+
+
+class Accepted(NamedTuple):
+    """The job of a record."""
+
+    seq: int
+    is_new: bool
+    state: JobState  # of an earlier run, if it is not new
+    attempts: int  # those that count against the retries; the next one is this + 1
+    caution: Caution
+
+
+class StoredJob(NamedTuple):
+    """A job as it was accepted, with the state that an earlier run left it in."""
+
+    seq: int
+    state: JobState
+    attempts: int
+    caution: Caution
+    payload: bytes
+    source: str
+    line: int
+    problem: str
+    format: str
+    fields: str | None
+
+
+class Rejected(NamedTuple):
+    """The answer to an operation that SQLite would not take for its data; the others of its batch were done."""
+
+    reason: str
+
+
+Answer = bool | int | list[Accepted] | list[StoredJob] | Rejected
+
+
+def accepted(seq: int, state: str, attempts: int, interruptions: int, alone: int) -> Accepted:
+    """A job that an earlier run, or an earlier answer, knows."""
+    return Accepted(seq, False, STATES[state], attempts, caution(interruptions, alone))

@@ -1,0 +1,166 @@
+-- Every statement on the journal's tables, by name. Writing ones first.
+
+-- name: new_work
+INSERT INTO works(task, parts, created_us) VALUES (:task, :parts, :now_us);
+
+-- name: new_run
+INSERT INTO runs(uuid, work, mode, started_us, host, boot_id, pid, config, input)
+VALUES (:uuid, :work, :mode, :started_us, :host, :boot_id, :pid, :config, :input);
+
+-- name: latest_work
+SELECT work, task, parts, created_us FROM works WHERE task = ? AND NOT is_pruned ORDER BY work DESC LIMIT 1;
+
+-- name: newest_work
+SELECT work, task, parts, created_us FROM works WHERE NOT is_pruned ORDER BY work DESC LIMIT 1;
+
+-- name: last_job
+SELECT coalesce(max(job), :first) - :first FROM jobs WHERE job > :first AND job <= :last;
+
+-- name: full_mark
+-- Of an input that held every job of the work. Where there are others, an equal record after the mark
+-- could be one of them, and has to be looked for.
+SELECT mark_source, mark_offset, mark_line, mark_digest, mark_records FROM runs
+WHERE work = ? AND mark_digest IS NOT NULL AND mark_records = ? ORDER BY run DESC LIMIT 1;
+
+-- name: set_mark
+UPDATE runs SET mark_source = ?, mark_offset = ?, mark_line = ?, mark_digest = ?, mark_records = ? WHERE run = ?;
+
+-- name: add_next_job
+-- The k-th equal record of a work whose jobs have all been met in today's input.
+INSERT INTO jobs(job, work, job_key, occ, payload, source, line, problem, format, fields)
+VALUES (:job, :work, :key, (SELECT count(*) FROM jobs WHERE work = :work AND job_key = :key),
+        :payload, :source, :line, :problem, :format, :fields);
+
+-- name: add_job
+INSERT INTO jobs(job, work, job_key, occ, payload, source, line, problem, format, fields)
+VALUES (:job, :work, :key, :occ, :payload, :source, :line, :problem, :format, :fields);
+
+-- name: drop_seen
+DROP TABLE IF EXISTS temp.seen;
+
+-- name: make_seen
+CREATE TEMP TABLE seen(job_key BLOB PRIMARY KEY, occ INTEGER NOT NULL) WITHOUT ROWID;
+
+-- name: next_jobs
+SELECT job, job_key, state, attempts, interruptions, alone FROM jobs WHERE job > ? AND job <= ? ORDER BY job LIMIT ?;
+
+-- name: see_all
+INSERT INTO temp.seen SELECT job_key, max(occ) FROM jobs WHERE job > ? AND job <= ? GROUP BY job_key;
+
+-- name: see
+INSERT INTO temp.seen VALUES (?, 0) ON CONFLICT(job_key) DO UPDATE SET occ = occ + 1;
+
+-- name: find_seen
+SELECT seen.occ, job, state, attempts, interruptions, alone
+FROM temp.seen LEFT JOIN jobs ON work = ? AND jobs.job_key = seen.job_key AND jobs.occ = seen.occ
+WHERE seen.job_key = ?;
+
+-- name: start
+-- An attempt that was interrupted in this very run may be started again under its number.
+INSERT INTO attempts(job, number, run, worker, is_alone, started_us)
+SELECT job, ?, ?, ?, ?, ? FROM jobs WHERE job = ? AND state IN ('Q', 'R')
+ON CONFLICT(job, number, run) DO UPDATE SET
+  worker = excluded.worker, is_alone = excluded.is_alone, started_us = excluded.started_us, ended_us = NULL,
+  pid = NULL, pid_start = NULL, outcome = NULL, exit_code = NULL, signal = NULL, error = NULL
+WHERE outcome = 'interrupted';
+
+-- name: note_pid
+UPDATE attempts SET pid = ?, pid_start = ? WHERE job = ? AND number = ? AND run = ? AND outcome IS NULL;
+
+-- name: finish_attempt
+UPDATE attempts SET outcome = ?, ended_us = ?, exit_code = ?, signal = ?, error = ?, result_chars = ?, result = ?
+WHERE job = ? AND number = ? AND run = ? AND outcome IS NULL;
+
+-- name: finish_job
+UPDATE jobs SET state = ?, attempts = attempts + ? WHERE job = ?;
+
+-- name: end_run
+UPDATE runs SET ended_us = ?, outcome = 'ended', exit_code = ?, succeeded = ?, failed = ?, held = ?, unfinished = ?
+WHERE run = ? AND ended_us IS NULL;
+
+-- name: reopen
+UPDATE jobs SET state = 'Q', attempts = 0, interruptions = 0, alone = 0
+WHERE job > ? AND job <= ? AND state = ?;
+
+-- name: pending
+SELECT job, state, attempts, interruptions, alone, payload, source, line, problem, format, fields FROM jobs
+WHERE job > ? AND job <= ? AND state IN ('Q', 'R') ORDER BY job LIMIT ?;
+
+-- name: pending_unseen
+SELECT job, state, attempts, interruptions, alone, payload, source, line, problem, format, fields
+FROM jobs LEFT JOIN temp.seen ON seen.job_key = jobs.job_key
+WHERE job > ? AND job <= ? AND state IN ('Q', 'R') AND jobs.occ > coalesce(seen.occ, -1)
+ORDER BY job LIMIT ?;
+
+-- name: crashed_runs
+SELECT run, uuid, boot_id FROM runs WHERE ended_us IS NULL ORDER BY run;
+
+-- name: set_crashed
+UPDATE runs SET ended_us = ?, outcome = 'crashed' WHERE ended_us IS NULL;
+
+-- name: open_attempts
+-- Of killed runs. Only a job that is not over can have one, so a long finished journal is not read through.
+SELECT attempts.job, number, runs.run, is_alone, attempts.pid, attempts.pid_start, runs.uuid, runs.boot_id
+FROM runs CROSS JOIN jobs ON jobs.job > runs.work * 1099511627776 AND jobs.job < (runs.work + 1) * 1099511627776
+  AND jobs.state IN ('Q', 'R')
+JOIN attempts ON attempts.job = jobs.job AND attempts.run = runs.run
+WHERE runs.ended_us IS NULL AND attempts.outcome IS NULL ORDER BY attempts.job, number;
+
+-- name: interrupt_attempt
+UPDATE attempts SET outcome = 'interrupted', ended_us = ? WHERE job = ? AND number = ? AND run = ?;
+
+-- name: close_attempts
+-- What a run leaves open at its end was cut short by it.
+UPDATE attempts SET outcome = 'interrupted', ended_us = :ended_us WHERE outcome IS NULL AND run = :run AND job IN (
+  SELECT job FROM jobs WHERE job > :first AND job <= :last AND state IN ('Q', 'R'));
+
+-- name: interrupt_job
+UPDATE jobs SET interruptions = interruptions + 1, alone = alone + ? WHERE job = ?;
+
+-- name: interruptions
+SELECT interruptions, alone FROM jobs WHERE job = ?;
+
+-- name: hold
+UPDATE jobs SET state = 'H' WHERE job = ? AND state IN ('Q', 'R');
+
+-- name: prunable_works
+-- Whole works only: a part that is gone would run again on resume. One with open jobs is never removed.
+SELECT work FROM works WHERE is_pruned OR (
+  work NOT IN (SELECT work FROM runs ORDER BY run DESC LIMIT :keep_runs)
+  AND NOT EXISTS (SELECT 1 FROM runs WHERE runs.work = works.work AND (ended_us IS NULL OR ended_us >= :before_us))
+  AND NOT EXISTS (SELECT 1 FROM jobs WHERE state IN ('Q', 'R') AND job > works.work * 1099511627776
+                  AND job < (works.work + 1) * 1099511627776));
+
+-- name: set_pruned
+UPDATE works SET is_pruned = 1 WHERE work = ?;
+
+-- name: prune_jobs
+DELETE FROM jobs WHERE job IN (SELECT job FROM jobs WHERE job > ? AND job <= ? LIMIT ?);
+
+-- name: prune_runs
+DELETE FROM runs WHERE work = ?;
+
+-- name: prune_work
+DELETE FROM works WHERE work = ?;
+
+-- name: runs
+SELECT run, uuid, work, mode, started_us, ended_us, outcome, exit_code, succeeded, failed, held, unfinished,
+       host, pid, input
+FROM runs ORDER BY run DESC LIMIT ?;
+
+-- name: counts
+SELECT state, count(*), CASE WHEN state IN ('Q', 'R') THEN (
+  SELECT count(*) FROM jobs AS open JOIN attempts USING(job)
+  WHERE open.state IN ('Q', 'R') AND open.state = mine.state AND open.job > :first AND open.job <= :last
+    AND outcome IS NULL) ELSE 0 END
+FROM jobs AS mine WHERE job > :first AND job <= :last GROUP BY state;
+
+-- name: attempts_of_run
+SELECT coalesce(outcome, 'running'), count(*) FROM attempts WHERE run = ? GROUP BY 1;
+
+-- name: lost_jobs
+SELECT job, state, jobs.attempts, interruptions, payload, source, line,
+       (SELECT error FROM attempts WHERE attempts.job = jobs.job ORDER BY run DESC, number DESC LIMIT 1),
+       (SELECT exit_code FROM attempts WHERE attempts.job = jobs.job ORDER BY run DESC, number DESC LIMIT 1),
+       (SELECT signal FROM attempts WHERE attempts.job = jobs.job ORDER BY run DESC, number DESC LIMIT 1)
+FROM jobs WHERE job > ? AND job <= ? AND state IN ('F', 'H') ORDER BY job LIMIT ?;

@@ -1,0 +1,51 @@
+"""What a killed run has left open, and how it is closed."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import NamedTuple
+
+from dynamic_pipeline.journal.held import Caution, caution
+from dynamic_pipeline.journal.numbers import seq_of
+from dynamic_pipeline.journal.queries import queries
+
+
+class Orphan(NamedTuple):
+    """A process that may have outlived the run that started it."""
+
+    run_uuid: str
+    boot_id: str  # of the system then: after another boot it is gone
+    seq: int
+    number: int
+    pid: int
+    pid_start: int  # in clock ticks since boot; 0 if unknown
+
+
+class Recovery(NamedTuple):
+    """What was found and put right."""
+
+    crashed: tuple[str, ...]  # uuids of the runs that were killed, the oldest first
+    interrupted: int  # attempts that may have run: no retry is charged for them
+    held: tuple[int, ...]  # numbers of jobs that will not run again by themselves
+    orphans: tuple[Orphan, ...]  # to be dealt with before anything runs
+
+
+def recover(connection: sqlite3.Connection, now_us: int) -> Recovery:
+    """Inside a transaction: open runs have crashed, open attempts were interrupted, jobs are held if they must be."""
+    named, execute = queries(), connection.execute
+    crashed = execute(named["crashed_runs"]).fetchall()
+    attempts = execute(named["open_attempts"]).fetchall()
+    orphans = [
+        Orphan(uuid, boot_id, seq_of(job), number, pid, pid_start or 0)
+        for job, number, _, _, pid, pid_start, uuid, boot_id in attempts
+        if pid is not None
+    ]
+    held = []
+    for job, number, run, is_alone, *_ in attempts:
+        execute(named["interrupt_attempt"], (now_us, job, number, run))
+        execute(named["interrupt_job"], (is_alone, job))
+        if caution(*execute(named["interruptions"], (job,)).fetchone()) is Caution.HELD:
+            execute(named["hold"], (job,))
+            held.append(seq_of(job))
+    execute(named["set_crashed"], (now_us,))
+    return Recovery(tuple(uuid for _, uuid, _ in crashed), len(attempts), tuple(held), tuple(orphans))
