@@ -23,7 +23,7 @@ def main() -> None:
 
         command_line()
     except ModuleNotFoundError as error:
-        if error.name not in {"typer", "yaml", "pydantic", "loguru", "durationpy"}:
+        if error.name not in {"typer", "yaml", "pydantic", "loguru", "durationpy", "filelock"}:
             raise
         name = "pyyaml" if error.name == "yaml" else error.name
         print(_SET_UP.format(name=name, python=sys.version.split()[0]), file=sys.stderr)  # noqa: T201 - the answer itself

@@ -39,7 +39,20 @@ class Failed(NamedTuple):
 
 # Named tuples of the hot path are made by `tuple.__new__`: a third of the price of calling the class.
 _new = tuple.__new__
-# .name: asking the thread for it costs three times as much; .call: the work and the attempt that run on it
+
+
+class RunningCall:
+    """What runs on a thread; empty between two calls, since an idle worker must not keep the last one alive."""
+
+    __slots__ = ("attempt", "work", "worker")
+
+    def __init__(self, worker: str) -> None:
+        self.worker = worker  # the thread's name
+        self.work: Work | None = None
+        self.attempt: Attempt | None = None
+
+
+# .call: its `RunningCall`, made with the first attempt; .name: asking the thread for it costs three times as much
 this_thread = threading.local()
 
 Outcome = Succeeded | Failed
@@ -53,14 +66,17 @@ def run_attempt(work: Work, attempt: Attempt) -> Outcome:
     that raises therefore always means that the pool itself broke.
     """
     started = perf_counter()
-    this_thread.call = work, attempt
-    try:
-        worker = this_thread.name
+    try:  # one look at the thread's own, and plain attributes from there on: this is the hot path
+        call = this_thread.call
     except AttributeError:
-        worker = this_thread.name = threading.current_thread().name
+        this_thread.name = threading.current_thread().name
+        call = this_thread.call = RunningCall(this_thread.name)
+    call.work, call.attempt = work, attempt
+    worker = call.worker
     try:
         value = work(attempt)
     except BaseException as error:  # see above
+        call.work = call.attempt = None
         return Failed(
             describe(error),
             perf_counter() - started,
@@ -71,6 +87,7 @@ def run_attempt(work: Work, attempt: Attempt) -> Outcome:
             if isinstance(error, (AttemptFailed, PermanentError, Interrupted))
             else None,
         )
+    call.work = call.attempt = None
     return _new(Succeeded, (value, perf_counter() - started, worker))
 
 

@@ -1,4 +1,4 @@
-"""The last wait of a run: all jobs have ended, and the collector writes what it was told."""
+"""The last waits of a run: all jobs have ended, and the collector writes what it was told."""
 
 from __future__ import annotations
 
@@ -16,14 +16,28 @@ def wait_written(
     shutdown: Shutdown,
     now: Callable[[], float] = monotonic,
 ) -> bool:
-    """Wait until *is_written*; a message must come to *inbox* when it has become so.
-
-    The reader of our output may have stalled, so signals and the drain timeout count on: False when an
-    abort has waited long enough.
-    """
+    """Wait until *is_written*, as `wait_until` does; a forced run gets a moment more."""
     shutdown.expect_end(now())
-    while not is_written():
-        for message in inbox.take_wait(shutdown.next_due_s - now()):
+    return wait_until(is_written, inbox, shutdown, now)
+
+
+def wait_until(
+    is_so: Callable[[], object],
+    inbox: Handover[Message],
+    shutdown: Shutdown,
+    now: Callable[[], float] = monotonic,
+    patience_s: float = float("inf"),
+) -> bool:
+    """Wait until *is_so*; a message must come to *inbox* when it has become so.
+
+    Signals and the drain timeout count on: False when an abort has waited long enough, or *patience_s*
+    seconds have passed.
+    """
+    deadline_s = now() + patience_s
+    while not is_so():
+        if now() >= deadline_s:
+            return False
+        for message in inbox.take_wait(min(shutdown.next_due_s, deadline_s) - now()):
             if isinstance(message, Drain):
                 shutdown.enter(Phase.DRAINING, now(), message.signal)
             elif isinstance(message, Abort):

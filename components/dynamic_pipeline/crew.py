@@ -254,6 +254,8 @@ def _close_all() -> None:
     _interpreter_exits = True
     crews = tuple(_crews)
     for crew in crews:
+        if not crew.limit:  # a pause would keep what waits from ever ending
+            crew.resize(1)
         crew.close()
     for crew in crews:
         crew.join()

@@ -33,11 +33,15 @@ class SourceStopped(PipelineError):
     """Raised by a source that gave up waiting for its next record because the run stops producing."""
 
 
-class SourceError(PipelineError):
+class IoFault(PipelineError):
+    """Something around the jobs could not be read or written: exit code 4."""
+
+
+class SourceError(IoFault):
     """The input could not be read to its end; the text names the input and what went wrong."""
 
 
-class OutputError(PipelineError):
+class OutputError(IoFault):
     """The output of the jobs could not be written; the run stops, since a result would be lost."""
 
     def __init__(self, text: str, *, reader_gone: bool) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, Protocol
 
 from dynamic_pipeline.attempts import Attempt, Failed, Succeeded
 from dynamic_pipeline.jobs import Job
@@ -99,6 +100,16 @@ class RunFinished(NamedTuple):
     """The last event of a run."""
 
     is_graceful: bool  # every accepted job was finished
+
+
+class Telling(Protocol):
+    """Where events are put for the sinks to hear of."""
+
+    def put(self, event: Any, /) -> None: ...
+    def put_all(self, events: Iterable[Any], /) -> None: ...
+    def has_room(self) -> bool:
+        """Whether those who hear keep up."""
+        ...
 
 
 Event = (

@@ -8,6 +8,8 @@ from dynamic_pipeline.attempts import Attempt, Outcome
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.waiting import WaitingRetries
 
+MOST_OVERDUE = 500  # each holds a thread for good; a system that hands out more will stop at some number
+
 
 class InHand:
     """Owned by the orchestrator's thread; others may read lengths, and may be late."""

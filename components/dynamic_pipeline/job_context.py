@@ -47,8 +47,7 @@ def current_job() -> JobContext:
     Raises:
         LookupError: none does.
     """
-    try:
-        work, attempt = this_thread.call
-    except AttributeError:
-        raise LookupError("no job runs on this thread") from None
-    return JobContext(attempt.job.id, attempt.number, getattr(work, "stop_flags", _NEVER))
+    call = getattr(this_thread, "call", None)
+    if call is None or call.attempt is None:
+        raise LookupError("no job runs on this thread")
+    return JobContext(call.attempt.job.id, call.attempt.number, getattr(call.work, "stop_flags", _NEVER))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -69,7 +71,10 @@ class JobsFilePolicy:
     def _read(self) -> str | None:
         """What it holds; None if it cannot be read, for a moment perhaps."""
         try:
-            with self._path.open("rb") as file:
+            # It must not block the supervisor: a pipe without a writer reads as empty, and is no file.
+            with open(os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 - a descriptor
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    return "(no file)"
                 return file.read(_MOST_BYTES).decode("utf-8", "backslashreplace")
         except OSError:
             return None

@@ -57,7 +57,8 @@ def start(
         max_retries: tries after the first one; 3 makes 4 attempts.
         timeout_s: seconds for one call; None: no limit. A thread cannot be ended, so the limit is soft: the
             job has failed, another worker takes the place of the stuck one, and what the call returns later is
-            not heard. It is not tried again, and `current_job().should_stop` tells it.
+            not heard. It is not tried again, and `current_job().should_stop` tells it. A call that never ends
+            keeps the interpreter from ending, as any thread does.
         halt: `soon,fail=N` starts nothing more once N jobs have failed for good, `now,fail=N` ends what runs
             as well; `fail=X%` is a share.
         drain_all: `Run.drain` finishes all accepted jobs; False: those that have started.

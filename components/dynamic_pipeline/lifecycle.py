@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 OK, SOME_FAILED, USAGE, STOPPED, IO_FAULT, INTERNAL = 0, 1, 2, 3, 4, 70
+LOCKED = 75  # EX_TEMPFAIL: another run holds the journal
 READER_GONE = 141  # what a process killed by SIGPIPE leaves with
 
 
@@ -104,6 +105,7 @@ class Ending:
     succeeded: int = 0
     failed: int = 0  # for good
     unfinished: int = 0
+    failed_before: int = 0  # in earlier runs that this one resumes, and not tried again; those held included
     is_source_complete: bool = True  # read to its end, or endless and asked to stop
     signal: int | None = None  # the first signal that stopped it
     is_forced: bool = False
@@ -128,4 +130,4 @@ def exit_code(end: Ending) -> int:
         return 128 + end.signal
     if work_left:
         return STOPPED  # by too many failures, or by the library's `drain` or `abort`: nobody sent a signal
-    return SOME_FAILED if end.failed else OK
+    return SOME_FAILED if end.failed or end.failed_before else OK

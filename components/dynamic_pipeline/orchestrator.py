@@ -7,17 +7,17 @@ a policy. Time comes from one callable, so that a test can step it by hand on a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures import CancelledError, Future
 from time import monotonic, sleep
 
 from dynamic_pipeline import events as ev
 from dynamic_pipeline import inbox as msg
 from dynamic_pipeline.attempts import Attempt, Failed, Succeeded, Work, run_attempt
-from dynamic_pipeline.errors import OutputError
+from dynamic_pipeline.errors import IoFault, OutputError
 from dynamic_pipeline.executors import ResizableExecutor
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.handover import Handover
-from dynamic_pipeline.in_hand import InHand
+from dynamic_pipeline.in_hand import MOST_OVERDUE, InHand
 from dynamic_pipeline.inbox import Message
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.lifecycle import Phase, Shutdown
@@ -44,11 +44,12 @@ class Orchestrator:
         limit: int,
         backlog: Handover[Job],
         inbox: Handover[Message],
-        events: Handover[ev.Event],
+        events: ev.Telling,
         stop: Stop,
         *,
         retry: RetryPolicy,
         halt: HaltPolicy | None = None,
+        looks_ahead: bool = True,
         drain_all: bool = True,
         drain_timeout_s: float | None = None,
         abort_patience_s: float = 2.5,  # a job that still runs then is given up
@@ -60,14 +61,14 @@ class Orchestrator:
         self.shutdown = Shutdown(drain_timeout_s, abort_patience_s, drain_all=drain_all)
         self._now = now
         self._news: list[ev.Event] = []  # what this step will tell
-        self._hand = InHand()
+        self.hand = InHand()
         self._stopping = Stopping(
-            self.shutdown, self._hand, self.load, self._news.append, stop, work, halt, now
+            self.shutdown, self.hand, self.load, self._news.append, stop, work, halt, now
         )
         self.limit = limit  # written here only; others may read it, and may be late
-        # Attempts in flight, per worker. None waits inside the executor where a failure may be the signal to
-        # start nothing more: a worker that fails would take the next one before anybody can hear of it.
-        self._per_worker = 2 if halt is None else 1
+        # Attempts in flight, per worker. None waits inside the executor where the end of one may be the signal to
+        # start nothing more: the worker would take the next one before anybody can hear of it.
+        self._per_worker = 2 if looks_ahead and halt is None else 1
         self._window = self._per_worker * limit
         self._failed = 0  # jobs, for good
         self._source_has_ended = False
@@ -79,15 +80,11 @@ class Orchestrator:
     @property
     def is_abandoned(self) -> bool:
         """A job that would not end is left behind on its thread."""
-        return self._stopping.left_behind or self._hand.is_stuck
-
-    def await_overdue(self, patience_s: float) -> None:
-        """After `run`: overdue calls have been told to stop, and get this long to do so."""
-        wait(self._hand.overdue, patience_s)
+        return self._stopping.left_behind or self.hand.is_stuck
 
     def load(self) -> Load:
         """A snapshot for the supervisor; any thread may take it."""
-        return Load(len(self._backlog), len(self._hand.in_flight), len(self._hand.retries), self.limit)
+        return Load(len(self._backlog), len(self.hand.in_flight), len(self.hand.retries), self.limit)
 
     def run(self, nap: Callable[[float], object] = sleep) -> None:
         """Step until no accepted job is left. It waits for messages only, so a signal is always heard."""
@@ -97,7 +94,7 @@ class Orchestrator:
         before_s = 0.0
         while not self.step(messages):
             now_s = self._now()
-            if reserve_outlasts_nap(len(self._hand.in_flight) - self.limit, len(messages), now_s - before_s):
+            if reserve_outlasts_nap(len(self.hand.in_flight) - self.limit, len(messages), now_s - before_s):
                 nap(NAP_S)
             before_s = now_s
             self._backlog.is_wanted = self._room() > 0
@@ -125,13 +122,13 @@ class Orchestrator:
         return is_done
 
     def _take_in(self, messages: list[Message]) -> None:
-        in_flight, tell = self._hand.in_flight, self._news.append
+        in_flight, tell = self.hand.in_flight, self._news.append
         for message in messages:
             if not isinstance(message, Future):
                 self._handle(message)
             elif (attempt := in_flight.pop(message, None)) is None:  # it was given up before
-                if message in self._hand.overdue:
-                    self._hand.overdue.remove(message)
+                if message in self.hand.overdue:
+                    self.hand.overdue.remove(message)
                     self._fit_pool()
             else:
                 try:
@@ -157,15 +154,15 @@ class Orchestrator:
             self._news.append(ev.JobUnfinished(attempt.job, outcome))
         else:
             again = Attempt(attempt.job, attempt.number + 1)
-            self._hand.retries.push(self._now() + decision.delay_s, again)
+            self.hand.retries.push(self._now() + decision.delay_s, again)
             self._news.append(ev.JobRetrying(attempt, outcome, self._retry.max_retries))
 
     def _free(self) -> int:  # how many attempts could be started
-        return 0 if self._is_held else self._window - len(self._hand.in_flight)
+        return 0 if self._is_held else self._window - len(self.hand.in_flight)
 
     def _room(self) -> int:
         """How many new jobs could be started; none while the capped heap of retries is full."""
-        if not self.shutdown.may_start or len(self._hand.retries) >= (self._backlog.capacity or 1):
+        if not self.shutdown.may_start or len(self.hand.retries) >= (self._backlog.capacity or 1):
             return 0
         return self._free()
 
@@ -175,19 +172,19 @@ class Orchestrator:
             for job in self._backlog.take_nowait():  # the producer may still be offering the one it drew
                 self._news.append(ev.JobUnfinished(job))
             return
-        if self._hand.retries:
-            self._start(self._hand.retries.take_due(self._now(), self._free()))
+        if self.hand.retries:
+            self._start(self.hand.retries.take_due(self._now(), self._free()))
         room = self._room()
         if room > 0:
             attempts = [_new(Attempt, (job, job[2] + 1)) for job in self._backlog.take_nowait(room)]
-            self._hand.started += len(attempts)
+            self.hand.started += len(attempts)
             self._start(attempts)
 
     def _start(self, attempts: list[Attempt]) -> None:
         submit, work, in_flight, put = (
             self._executor.submit,
             self._work,
-            self._hand.in_flight,
+            self.hand.in_flight,
             self._inbox.put,
         )
         for attempt in attempts:
@@ -205,9 +202,11 @@ class Orchestrator:
                 limit = decision.limit if is_running else max(1, decision.limit)
                 self._resize(limit, load.backlog, decision.reason)
             case msg.TimedOut(attempt, failed):
-                if self._hand.set_overdue(attempt):
+                if self.hand.set_overdue(attempt):
                     self._fit_pool()
                     self._settle_failed(attempt, failed)
+                    if len(self.hand.overdue) >= MOST_OVERDUE:
+                        self._stopping.drain_running(f"{MOST_OVERDUE} calls hang and cannot be ended")
             case msg.SourceEnded(is_complete, error):
                 self._source_has_ended = True
                 self.is_source_complete = is_complete
@@ -228,8 +227,10 @@ class Orchestrator:
                 self.error = self.error or error
                 if isinstance(error, OutputError) and error.reader_gone:
                     self._stopping.abort(str(error))
+                elif isinstance(error, IoFault):  # what runs on would run for nothing
+                    self._stopping.drain_running(f"a result could not be written: {error}")
                 else:
-                    self._stopping.drain(f"a result could not be written: {error}")
+                    self._stopping.drain(f"a result could not be delivered: {error!r}")
 
     def _resize(self, limit: int, backlog: int, reason: str) -> None:
         if limit != self.limit:
@@ -238,11 +239,11 @@ class Orchestrator:
             self._fit_pool()
 
     def _fit_pool(self) -> None:  # a spare worker stands in for each that is stuck in an overdue call
-        self._executor.resize(self.limit + len(self._hand.overdue))
+        self._executor.resize(self.limit + len(self.hand.overdue))
 
     def _next_wake_s(self) -> float | None:
         """Seconds until something is due by itself; None when only a message can change anything."""
         due_s = self.shutdown.next_due_s
         if self._free() > 0:
-            due_s = min(due_s, self._hand.retries.next_due_s())
+            due_s = min(due_s, self.hand.retries.next_due_s())
         return None if due_s == float("inf") else due_s - self._now()

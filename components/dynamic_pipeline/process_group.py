@@ -10,12 +10,15 @@ import contextlib
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Mapping
 
 _RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a program would inherit that
 _POLL_S = 0.02  # between two looks where the kernel cannot wake us
-_LONGEST_POLL_S = 0.2  # a look may read all of /proc, and a thousand groups may be looked at at once
+_LONGEST_POLL_S = 0.2
+_LONGEST_WAIT_S = 86_400.0  # at once: the kernel counts milliseconds in 31 bits, which are 24 days
+_FRESH_S = 0.05  # a look at all processes that is no older serves everybody
 
 
 class ProcessGroup:
@@ -34,6 +37,9 @@ class ProcessGroup:
         self, file: bytes, argv: list[bytes], env: Mapping[str, str], stdout: int, stderr: int
     ) -> None:
         self._code: int | None = None  # from `reap` on: its number may be a stranger's
+        self._exited_s: float | None = (
+            None  # when the leader was first seen to have exited, on the monotonic clock
+        )
         # In place of `subprocess.Popen`, half of whose time goes into the environment and a pipe for errors
         # (`tests/benchmarks/commands.py`). It closes no descriptors: see `descriptors.keep_to_ourselves`.
         actions = (
@@ -58,10 +64,14 @@ class ProcessGroup:
             poller = select.poll()
             poller.register(pidfd, select.POLLIN)
             poller.register(wake_fd, select.POLLIN)
-            ready = poller.poll(None if timeout_s is None else timeout_s * 1000)
+            deadline_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+            while True:
+                left_s = max(0.0, deadline_s - time.monotonic())
+                ready = poller.poll(min(left_s, _LONGEST_WAIT_S) * 1000)
+                if ready or left_s <= _LONGEST_WAIT_S:
+                    return any(fd == pidfd for fd, _ in ready)
         finally:
             os.close(pidfd)
-        return any(fd == pidfd for fd, _ in ready)
 
     def _wait_polling(self, wake_fd: int, timeout_s: float | None) -> bool:
         deadline_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
@@ -74,7 +84,10 @@ class ProcessGroup:
 
     def has_exited(self) -> bool:
         """Whether the leader has exited; it stays unreaped."""
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        if os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return False
+        self._exited_s = self._exited_s or time.monotonic()
+        return True
 
     def end(self, grace_s: float) -> None:
         """TERM to the group, *grace_s* seconds for all of it to leave, then KILL. Returns when it has gone."""
@@ -99,6 +112,16 @@ class ProcessGroup:
             self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return self._code
 
+    def destroy(self) -> None:
+        """KILL to the group, and collect the leader: for an owner that cannot go on. Again changes nothing."""
+        if self._code is None:
+            with contextlib.suppress(
+                ChildProcessError
+            ):  # somebody else has collected it: its number may be taken
+                self.has_exited()
+                self.send(signal.SIGKILL)
+                self.reap()
+
     def has_members(self) -> bool:
         """Whether some of what the leader started runs on. Ask after `reap`: its number is no stranger's then.
 
@@ -109,22 +132,65 @@ class ProcessGroup:
             os.killpg(self.pid, 0)
         except (ProcessLookupError, PermissionError):
             return False
-        return (
-            self._has_others()
-        )  # a rare case: then /proc tells those that live from those nobody has reaped yet
+        # A rare case: now those that live are told from those that nobody has reaped yet.
+        return _census.has_others(self.pid, time.monotonic())
 
     def _has_others(self) -> bool:
-        """Whether the group has living members beside the leader. Without /proc nobody can tell: assume so."""
+        """Whether the group, whose leader has exited, has living members."""
         try:
-            entries = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names only
-        except OSError:
-            return True
-        for name in entries:
+            os.killpg(self.pid, 0)
+        except (ProcessLookupError, PermissionError):  # macOS: so it is when all that is left are zombies
+            return False
+        # What was seen before the leader exited may lack what it started last.
+        return _census.has_others(self.pid, self._exited_s or 0.0)
+
+
+class _Census:
+    """Which groups have living members. One look at all processes serves all threads that ask at about that time.
+
+    Hundreds of groups may be ended at once, and each look of its own took the interpreter from all others.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # guards all below
+        self._looked_s = float("-inf")  # when the last look began
+        self._took_s = 0.0
+        self._groups: set[int] | None = (
+            None  # those with living members beside the leader; None: nobody can tell
+        )
+
+    def has_others(self, group: int, since_s: float) -> bool:
+        """Whether *group* has such members, as seen later than *since_s*. Without /proc: assume so."""
+        now_s = time.monotonic()
+        with self._lock:
+            # Twice what a look takes, or looking would be all we do.
+            if self._looked_s < max(since_s, now_s - max(_FRESH_S, 2 * self._took_s)):
+                self._looked_s = time.monotonic()
+                self._groups = _groups_with_members()
+                self._took_s = time.monotonic() - self._looked_s
+            return self._groups is None or group in self._groups
+
+
+def _groups_with_members() -> set[int] | None:
+    try:
+        names = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names only
+    except OSError:
+        return None
+    groups = set()
+    for name in names:
+        try:
+            fd = os.open(
+                f"/proc/{name}/stat", os.O_RDONLY | os.O_CLOEXEC
+            )  # thousands: half the price of a file
             try:
-                with open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123 - bytes, thousands of them
-                    state, _, pgrp = file.read().rpartition(b")")[2].split()[:3]
-            except (OSError, ValueError):
-                continue  # it has just ended
-            if int(pgrp) == self.pid and int(name) != self.pid and state not in (b"Z", b"X"):
-                return True
-        return False
+                state, _, group = os.read(fd, 4096).rpartition(b")")[2].split()[:3]
+            finally:
+                os.close(fd)
+        except (OSError, ValueError):
+            continue  # it has just ended
+        if state not in (b"Z", b"X") and group != name.encode():
+            groups.add(int(group))
+    return groups
+
+
+_census = _Census()

@@ -28,6 +28,12 @@ class CommandReport(NamedTuple):
             return b""
 
 
+class LostOutput(NamedTuple):
+    """There is no place for the output of a command any more: the value of its outcome."""
+
+    text: str  # what has gone, for people
+
+
 class CallTrace(NamedTuple):
     """Where a call raised: the value of its outcome."""
 

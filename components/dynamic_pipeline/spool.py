@@ -50,9 +50,10 @@ class Spool:
 
     def close(self) -> None:
         """Close our end: the child has its own, and a thousand that run must not cost us a thousand open files."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with contextlib.suppress(OSError):  # we have written nothing that could be lost
+                os.close(fd)
 
     def seal(self) -> None:
         """The command is over: keep the file only if it is large.

@@ -46,6 +46,12 @@ class Stopping:
         if not self._shutdown.drain_all:
             self._give_up_waiting()
 
+    def drain_running(self, reason: str) -> None:
+        """Start nothing more; the same where a drain that finishes everything has begun."""
+        self._shutdown.drain_all = False
+        self.drain(reason)
+        self._give_up_waiting()
+
     def abort(self, reason: str, signal: int | None = None) -> None:
         if not self._shutdown.enter(Phase.ABORTING, self._now(), signal):
             return
@@ -60,9 +66,7 @@ class Stopping:
         if self._halt is None or not self._halt.is_reached(failed, self._hand.ended, total):
             return
         reason = f"--halt {self._halt}: {failed} failed"
-        self._shutdown.drain_all = False
-        self.drain(reason)
-        self._give_up_waiting()  # also where a drain that finishes everything had begun
+        self.drain_running(reason)
         if self._halt.is_now:
             self.abort(reason)
 

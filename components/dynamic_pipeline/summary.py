@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dynamic_pipeline.events import JobFailed
+from dynamic_pipeline.lifecycle import Ending, exit_code
+from dynamic_pipeline.stats import Stats
 
 
 @dataclass(frozen=True)
@@ -25,5 +28,29 @@ class Summary:
     is_mute: bool  # a sink would not end after an abort; what it held was not written
     # How many of all that failed, by what they have in common.
     causes: Mapping[str, int] = field(default_factory=dict)
+    # Of earlier runs that this one resumed: passed by, because they were over. And those run although today's
+    # input lacks them.
+    succeeded_before: int = 0
+    failed_before: int = 0
+    held: int = 0  # they took the process down with them, and are not run until somebody asks for it
+    missing: int = 0
     cut_short: int = 0  # those of the unfinished that had begun
     signal: int | None = None  # the first that stopped it
+
+    @classmethod
+    def of(cls, ending: Ending, stats: Stats, **others: Any) -> Summary:
+        """What is known when all is over; *others* are fields that neither of the two has."""
+        return cls(
+            accepted=ending.accepted,
+            succeeded=ending.succeeded,
+            failed=ending.failed,
+            unfinished=ending.unfinished,
+            retries=stats.retries,
+            is_source_complete=ending.is_source_complete,
+            failures=tuple(stats.failures),
+            exit_code=exit_code(ending),
+            causes=dict(stats.causes),
+            cut_short=stats.cut_short,
+            signal=ending.signal,
+            **others,
+        )

@@ -58,10 +58,17 @@ class Watchdog:
         while not self._stop.is_set:
             self._bell.wait(lambda: self._stop.is_set, self.look())
 
+    def _snapshot(self) -> list[tuple[float, Attempt, str]]:
+        while True:
+            try:
+                return list(self._running.values())
+            except RuntimeError:  # a garbage collection inside ran a finalizer, and that let workers go on
+                continue
+
     def look(self) -> float:
         """Post what is overdue; the seconds until the next can be."""
         now_s = self._now()
-        for due_s, attempt, worker in tuple(self._running.values()):
+        for due_s, attempt, worker in self._snapshot():
             if due_s > now_s:
                 return due_s - now_s
             if self._running.pop(attempt.job.id, None) is not None:

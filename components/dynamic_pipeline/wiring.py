@@ -8,19 +8,20 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dynamic_pipeline.attempts import Work
-from dynamic_pipeline.closing import wait_written
+from dynamic_pipeline.closing import wait_until, wait_written
 from dynamic_pipeline.collector import Collector, Sink
-from dynamic_pipeline.errors import OutputError, SourceError
-from dynamic_pipeline.events import Event, JobUnfinished, RunFinished
+from dynamic_pipeline.errors import IoFault, OutputError
+from dynamic_pipeline.events import Event, JobUnfinished, RunFinished, Telling
+from dynamic_pipeline.executors import ResizableExecutor
 from dynamic_pipeline.executors.resizable import ResizableThreadPoolExecutor
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.handover import Bell, Handover
-from dynamic_pipeline.inbox import Abort, Crashed, Drain, Message
+from dynamic_pipeline.inbox import Abort, Crashed, Drain, Message, SinkFailed
 from dynamic_pipeline.jobs import Job
-from dynamic_pipeline.lifecycle import Ending, exit_code
+from dynamic_pipeline.lifecycle import Ending
 from dynamic_pipeline.orchestrator import Orchestrator
 from dynamic_pipeline.owned_thread import OwnedThread
 from dynamic_pipeline.producer import Producer
@@ -33,7 +34,11 @@ from dynamic_pipeline.summary import Summary
 from dynamic_pipeline.supervisor import Supervisor
 from dynamic_pipeline.watchdog import Watchdog
 
+if TYPE_CHECKING:
+    from dynamic_pipeline.sources.journaled import JournalLine
+
 _EVENTS_CAPACITY = 4096  # events that wait for the collector before nothing more is started
+_JOIN_S = 1.0  # how long the supervisor and the watchdog are waited for: a stalled file system may hold them
 _FORCED_JOIN_S = 0.2  # after a forced stop, how long a thread stuck in a user's source is waited for
 _worker_names = map("worker-{:02d}".format, itertools.count(1))  # unique for the life of the process
 
@@ -56,6 +61,7 @@ class Run:
         kill_grace_s: float,
         halt: HaltPolicy | None = None,
         call_timeout_s: float | None = None,
+        journal: JournalLine | None = None,
         stop: Stop,
         on_end: Callable[[], object],
     ) -> None:
@@ -66,6 +72,7 @@ class Run:
         self._stop_drawing = stop
         self._stop_supervising = Stop()
         watching: list[OwnedThread] = []
+        reading: list[OwnedThread] = []
         if call_timeout_s is not None:
             watchdog = Watchdog(work, call_timeout_s, self._inbox, self._stop_supervising)
             work = watchdog.work
@@ -77,16 +84,25 @@ class Run:
         limit = policy.start()
         self._executor = ResizableThreadPoolExecutor(limit or 1, worker_names=_worker_names)
         self._executor.resize(limit)
+        self._told: Telling = self._events
+        executor: ResizableExecutor = self._executor
+        self._journal = journal
+        if journal is not None:
+            self._told, executor = journal.stand_between(
+                self._events, executor, lambda error: self._inbox.put(SinkFailed(error)), self._crashed
+            )
+            reading.append(OwnedThread("reader", journal.source.read, self._crashed))
         self._orchestrator = Orchestrator(
             work,
-            self._executor,
+            executor,
             limit,
             self._backlog,
             self._inbox,
-            self._events,
+            self._told,
             self._stop_drawing,
             retry=retry,
             halt=halt,
+            looks_ahead=call_timeout_s is None,
             drain_all=drain_all,
             drain_timeout_s=drain_timeout_s,
             abort_patience_s=kill_grace_s + 0.5,
@@ -96,8 +112,9 @@ class Run:
         supervisor = Supervisor(
             policy, self._orchestrator.load, self._inbox, self._stop_supervising, check_interval_s
         )
+        self._drawing = [OwnedThread("producer", self._producer.run, self._crashed), *reading]
         self._feeding = [
-            OwnedThread("producer", self._producer.run, self._crashed),
+            *self._drawing,
             OwnedThread("supervisor", supervisor.run, self._crashed),
             *watching,
         ]
@@ -128,6 +145,8 @@ class Run:
     def abort(self, reason: str = "asked to", *, signal: int | None = None) -> None:
         """Start nothing more, end running commands, wait briefly for running calls; returns at once."""
         self._inbox.put(Abort(reason, signal))
+        if self._journal is not None:
+            self._journal.writer.hurry()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until the run has ended, *timeout_s* seconds at the most; tell whether it has."""
@@ -168,7 +187,11 @@ class Run:
         except BaseException as error:  # an error of ours: no thread may be left behind
             self._crash = error
         shutdown = self._orchestrator.shutdown
-        self._orchestrator.await_overdue(self._kill_grace_s)
+        hand = (
+            self._orchestrator.hand
+        )  # overdue calls have been told to stop; a forced run has waited for them
+        is_over = lambda: shutdown.is_forced or not hand.is_stuck  # noqa: E731
+        wait_until(is_over, self._inbox, shutdown, patience_s=self._kill_grace_s)
         is_hopeless = self._orchestrator.is_abandoned or self._crash is not None
         self._stop_drawing.set()
         self._stop_supervising.set()
@@ -177,12 +200,16 @@ class Run:
             with contextlib.suppress(BaseException):  # there is one error to tell of already
                 getattr(self._work, "abort", bool)()
         for thread in self._feeding:
-            thread.join(_FORCED_JOIN_S if shutdown.is_forced or is_hopeless else None)
+            is_ours = (
+                thread not in self._drawing
+            )  # such a one ends at once, unless the system does not let it
+            limit_s = _JOIN_S if is_ours else None
+            thread.join(_FORCED_JOIN_S if shutdown.is_forced or is_hopeless else limit_s)
         self._executor.shutdown(wait=not is_hopeless, cancel_futures=True)
         self._accepted = self._producer.accepted  # a source that wakes later is not listened to any more
         for job in self._backlog.take_nowait():  # what it offered after the loop had ended
-            self._events.put(JobUnfinished(job))
-        self._events.put(RunFinished(is_graceful=not (shutdown.is_forced or self._crash)))
+            self._told.put(JobUnfinished(job))
+        self._told.put(RunFinished(is_graceful=not (shutdown.is_forced or self._crash)))
         self._is_mute = not wait_written(lambda: self._collector.has_ended, self._inbox, shutdown)
         if not self._is_mute:
             self._collecting.join()
@@ -204,15 +231,17 @@ class Run:
         if self._is_mute:
             text = "what takes the results has stalled; results of finished jobs were lost"
             error = error or OutputError(text, reader_gone=False)
-        io_fault = isinstance(error, (OSError, OutputError, SourceError))
+        io_fault = isinstance(error, (OSError, IoFault))
         unfinished = stats.unfinished
         if self._is_mute:  # nobody knows more of the others than that they were not reported
             unfinished = self._accepted - stats.succeeded - stats.failed
+        earlier = {} if self._journal is None else self._journal.source.earlier()
         ending = Ending(
             accepted=self._accepted,
             succeeded=stats.succeeded,
             failed=stats.failed,
             unfinished=unfinished,
+            failed_before=earlier.get("failed_before", 0) + earlier.get("held", 0),
             is_source_complete=orchestrator.is_source_complete or self._is_endless,
             signal=orchestrator.shutdown.signal,
             is_forced=orchestrator.shutdown.is_forced,
@@ -220,19 +249,11 @@ class Run:
             reader_gone=isinstance(error, OutputError) and error.reader_gone,
             crashed=error is not None and not io_fault,
         )
-        return Summary(
-            accepted=ending.accepted,
-            succeeded=stats.succeeded,
-            failed=stats.failed,
-            unfinished=unfinished,
-            cut_short=stats.cut_short,
-            signal=ending.signal,
-            retries=stats.retries,
-            is_source_complete=ending.is_source_complete,
-            failures=tuple(stats.failures),
-            exit_code=exit_code(ending),
+        return Summary.of(
+            ending,
+            stats,
             error=error,
             is_abandoned=orchestrator.is_abandoned or self._crash is not None,
             is_mute=self._is_mute,
-            causes=dict(stats.causes),
+            **earlier,
         )

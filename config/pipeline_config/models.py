@@ -75,7 +75,13 @@ class Journal(_Section):
     """What a run leaves on disk."""
 
     state_dir: str = Field(
-        pattern=r"^[^\x00]+$", description="folder of pipeline.log, made when it is missing"
+        pattern=r"^[^\x00]+$", description="folder of pipeline.log and journal.db, made when it is missing"
+    )
+    durability: Literal["full", "normal", "off"] = Field(
+        description="full: survives a power cut; normal: a kill; off: there is no journal"
+    )
+    orphans: Literal["kill", "wait", "ignore"] = Field(
+        description="what becomes of commands that outlived a killed run, before anything runs again"
     )
 
 

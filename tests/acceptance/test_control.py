@@ -225,3 +225,26 @@ def test_sigquit_ends_what_runs_at_once(start: Starter, tmp_path: Path) -> None:
 
     assert program.wait() == 128 + signal.SIGQUIT
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+# ── what must not hold a run ────────────────────────────────────────────────────────────────────────
+
+
+def test_a_jobs_file_that_is_a_pipe_does_not_hold_the_run(run: Starter, tmp_path: Path) -> None:
+    """It has no writer, so a plain read would never return."""
+    os.mkfifo(tmp_path / "jobs")
+    program = run("run", "-i", "-", "--jobs-file", "jobs", "--", "echo", stdin="a\n")
+
+    assert program.process.returncode == 2
+    assert "jobs: it must hold N or MIN MAX" in program.stderr
+
+
+def test_the_wait_for_calls_that_hang_hears_signals(start: Starter, tmp_path: Path) -> None:
+    """They would have the grace to end; a second signal takes it from them."""
+    module(tmp_path, "import threading\ndef call(record):\n    threading.Event().wait()\n")
+    args = ("-j", "1", "--timeout", "100ms", "--kill-grace", "1000s")
+    program = start("run", "-i", "-", *args, "--call", "mine:call", stdin="1\n")
+    program.wait_for("permanently failed")
+    program.signal(signal.SIGQUIT)
+
+    assert program.wait() in (1, 128 + signal.SIGQUIT)

@@ -425,7 +425,8 @@ def test_a_pipe_never_falls_back_to_the_demo(run: Starter) -> None:
 
 def test_a_log_that_cannot_be_opened_is_exit_4(run: Starter) -> None:
     """The folder for the log is a file: one line, and no job runs."""
-    program = run("run", "-i", "-", "--state-dir", "/dev/null/logs", "--", "touch", "{}", stdin="canary\n")
+    options = ("--state-dir", "/dev/null/logs", "--durability", "off")
+    program = run("run", "-i", "-", *options, "--", "touch", "{}", stdin="canary\n")
 
     assert program.process.returncode == 4
     assert "/dev/null/logs/pipeline.log: cannot be opened: Not a directory" in program.stderr

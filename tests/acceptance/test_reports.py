@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shlex
@@ -431,3 +432,76 @@ def test_failures_are_told_with_the_end_of_their_output(run: Starter) -> None:
         "  job 2  -:2  4",
     ]
     assert end[-1] == "3 failed, 0 ok, 0 not run — exit 1"
+
+
+@pytest.mark.parametrize("option", ["--joblog", "--results"])
+def test_a_pipe_without_a_reader_is_exit_4_before_the_first_job(
+    run: Starter, tmp_path: Path, option: str
+) -> None:
+    """The program would wait for ever where it hears no signal."""
+    os.mkfifo(tmp_path / "pipe")
+    done = run("run", "-i", "-", option, "pipe", "--", "touch", "ran", stdin="a\n")
+
+    assert 4 == done.process.returncode
+    assert f"{option} pipe cannot be written: it has no reader" in done.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("option", ["--joblog", "--results"])
+def test_a_file_that_another_program_locks_is_exit_4(run: Starter, tmp_path: Path, option: str) -> None:
+    """The same: its lock may be held for ever."""
+    with (tmp_path / "held").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = run("run", "-i", "-", option, "held", "--", "true", stdin="a\n")
+
+    assert 4 == done.process.returncode
+    assert f"{option} held cannot be written: another program holds it" in done.stderr
+
+
+def test_a_command_that_was_refused_and_corrected_runs(run: Starter, tmp_path: Path) -> None:
+    """The first one has left nothing that stands in the way of the second."""
+    args = ("run", "-i", "-", "--joblog", "jobs.tsv", "--results")
+    codes = [
+        run(*args, name, "--", "true", stdin="a\n").process.returncode
+        for name in (str(tmp_path / "no" / "x"), str(tmp_path / "x"))
+    ]
+
+    assert [4, 0] == codes
+
+
+def test_a_field_that_cannot_be_written_is_a_bad_record_in_run_and_dry_run(
+    run: Starter, tmp_path: Path
+) -> None:
+    """Half of a pair, and brackets by the hundred: told once, without a retry, and the next record runs."""
+    deep = 950 * "[" + 950 * "]"
+    (tmp_path / "in.jsonl").write_text(f'{{"a":"\\ud800x"}}\n{{"a":{deep}}}\n{{"a":"good"}}\n')
+    args = ("run", "-i", str(tmp_path / "in.jsonl"), "-k")
+    tried = run(*args, "--dry-run", "--", "echo", "{a}")
+    done = run(*args, "--joblog", "jobs.tsv", "--results", "out.jsonl", "--", "echo", "{a}")
+
+    assert (1, "echo good\n", 1, "good\n") == (
+        tried.process.returncode,
+        tried.stdout,
+        done.process.returncode,
+        done.stdout,
+    )
+    problems = ["its field 'a' holds half of a character", "it is nested more than 250 levels deep"]
+    assert all(f"bad record: {text}" in seen for text in problems for seen in (tried.stderr, done.stderr))
+    assert {1: 1, 2: 1, 3: 1} == {
+        job: len(line["attempts"]) for job, line in by_job(done.folder / "out.jsonl").items()
+    }
+
+
+def test_outputs_that_somebody_removed_end_the_run(run: Starter, tmp_path: Path) -> None:
+    """A fault of the run and not of its jobs: nothing is run twice, and it is told what has gone."""
+    (tmp_path / "tmp").mkdir()
+    script = 'echo "$1" >>ran; rm -r "$TMPDIR"/dynamic-pipeline-*'
+    done = run(
+        *("run", "-i", "-", "-j", "1", "--", "sh", "-c", script, "sh"),
+        stdin="a\nb\n",
+        TMPDIR=str(tmp_path / "tmp"),
+    )
+
+    assert (4, "a\n") == (done.process.returncode, (tmp_path / "ran").read_text())
+    assert "the jobs' output cannot be written: " in done.stderr
+    assert "has been removed" in done.stderr

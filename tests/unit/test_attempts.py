@@ -1,11 +1,13 @@
 """One try at a job: whatever happens becomes a value."""
 
 import threading
+import weakref
 from typing import Any
 
 import pytest
 from dynamic_pipeline.attempts import Attempt, Failed, Succeeded, describe, run_attempt
 from dynamic_pipeline.errors import AttemptFailed, Interrupted, PermanentError
+from dynamic_pipeline.job_context import current_job
 from dynamic_pipeline.jobs import Job
 
 from tests.doubles import Spawned
@@ -112,3 +114,32 @@ def test_only_our_own_errors_carry_a_value(error: BaseException, value: object) 
 def test_a_description_is_never_empty() -> None:
     """An error of ours without a text is named by its class."""
     assert "Interrupted" == describe(Interrupted())
+
+
+class Payload:
+    """Something that can be seen to go."""
+
+
+@pytest.mark.parametrize("error", [None, ValueError("x")])
+def test_an_idle_thread_keeps_neither_the_last_work_nor_its_payload(error: Exception | None) -> None:
+    """Whether it went well or not: a payload may be large, and a thread idle for hours."""
+
+    def work(attempt: Attempt) -> None:
+        if error is not None:
+            raise error.with_traceback(None)
+
+    payload = Payload()
+    gone = weakref.ref(payload), weakref.ref(work)
+    run_attempt(work, Attempt(Job(1, payload), 1))
+    if error is not None:
+        error.__traceback__ = None  # the test's own hold on the frame
+    del payload, work
+
+    assert (None, None) == (gone[0](), gone[1]())
+
+
+def test_between_two_calls_no_job_runs_on_a_thread() -> None:
+    """Whoever asks then hears of no job, and not of the last one."""
+    assert 17 == run_attempt(lambda _: current_job().id, ATTEMPT).value
+    with pytest.raises(LookupError):
+        current_job()

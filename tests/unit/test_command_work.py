@@ -7,12 +7,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dynamic_pipeline.attempts import Attempt, Failed, Outcome, Succeeded, run_attempt
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.reports import CommandReport
+from dynamic_pipeline.reports import CommandReport, LostOutput
 from dynamic_pipeline.templates import CommandTemplate
 from dynamic_pipeline.work.command import CommandWork
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made: list[CommandWork] = []
 
-    def make(*command: str, kill_grace_s: float = 0.2, timeout_s: float | None = None) -> CommandWork:
+    def make(*command: str, kill_grace_s: float = 0.2, timeout_s: Any = None) -> CommandWork:
         template = CommandTemplate(command)
         made.append(CommandWork(template, run_id="run-1", kill_grace_s=kill_grace_s, timeout_s=timeout_s))
         return made[-1]
@@ -181,6 +182,8 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("./data", b"x", "exit 126 (not executable): ./data"),
         ("/", b"x", "exit 126 (not executable): /"),
         ("./text", b"x", "exit 126 (not a program): ./text"),
+        ("", b"x", "exit 127 (not found): ''"),
+        ("{}", b"", "exit 127 (not found): ''"),
         ("echo", b"a\0b", "bad record: an argument holds a NUL byte"),
         ("echo", b"x" * (1 << 20), "the arguments are too long for this system"),
     ],
@@ -253,15 +256,45 @@ def test_an_output_that_cannot_be_kept_fails_the_attempt_and_leaks_nothing(make:
     assert fds == len(list(Path("/dev/fd").iterdir()))
 
 
-def test_a_folder_that_a_cleaner_removed_fails_the_attempt_only(make: Make) -> None:
-    """The error names the file; the pool goes on."""
-    work = make("true")
+def test_nothing_starts_when_a_cleaner_has_removed_the_folder(make: Make, tmp_path: Path) -> None:
+    """Another try would fail as well; what has gone is named, so that the run can end with a fault of its own."""
+    work = make("touch", str(tmp_path / "ran"))
     shutil.rmtree(work._folder)
     outcome = do(work)
 
     assert isinstance(outcome, Failed)
-    assert outcome.error.startswith("FileNotFoundError: ")
-    assert not outcome.is_interrupted
+    assert ("not started: its output has nowhere to go", False, False) == (
+        outcome.error,
+        outcome.is_retryable,
+        outcome.is_interrupted,
+    )
+    assert LostOutput(f"{work._folder} has been removed") == outcome.value
+    assert [] == files(tmp_path)
+
+
+def test_a_command_whose_output_was_removed_is_not_run_again(make: Make) -> None:
+    """It has run: a retry would do its work twice."""
+    work = make("sh", "-c", 'rm "$0"/*')
+    outcome = do(work, os.fsencode(work._folder))
+
+    assert isinstance(outcome, Failed)
+    assert ("the output of the command is lost", False) == (outcome.error, outcome.is_retryable)
+    assert LostOutput(f"{work._folder}/17.1.out has been removed") == outcome.value
+
+
+def test_a_time_limit_of_a_month_is_no_error(make: Make) -> None:
+    """It is more milliseconds than the kernel counts; the command runs once, and to its end."""
+    assert b"record\n" == stdout(do(make("echo", timeout_s=720 * 3600.0)))
+
+
+def test_a_fault_of_ours_leaves_no_command_behind(make: Make) -> None:
+    """What was started is ended and collected before the error is told, or a retry would run beside it."""
+    outcome = do(make("sleep", "60", timeout_s="no number"), b"60")
+
+    assert isinstance(outcome, Failed)
+    assert outcome.error.startswith("TypeError: ")
+    with pytest.raises(ChildProcessError):  # there is no child at all
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
 
 
 def test_a_job_is_over_when_its_leader_exits(make: Make) -> None:

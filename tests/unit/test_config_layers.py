@@ -44,7 +44,7 @@ def test_without_anything_the_embedded_defaults_hold() -> None:
         "shutdown": {"drain": "all", "drain_timeout": None, "kill_grace": 2.0},
         "load": {"profile": "seed"},
         "log": {"format": "text"},
-        "journal": {"state_dir": "logs"},
+        "journal": {"state_dir": "logs", "durability": "full", "orphans": "kill"},
     }
     assert {"embedded default"} == set(loaded.origins.values())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pytest
 from dynamic_pipeline.attempts import Outcome
 from dynamic_pipeline.errors import OutputError
 from dynamic_pipeline.events import Draining, Event
+from dynamic_pipeline.sinks import files
 from dynamic_pipeline.sinks.files import CompleteFile, GrowingFile
 from dynamic_pipeline.sinks.joblog import JobLogSink
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.templates import display
 from dynamic_pipeline.views.joblog import HEADER, joblog_row
 
+from tests.doubles import Spawned
 from tests.ended import describe, failed, job, report, retrying, succeeded, unfinished
 
 
@@ -226,3 +229,59 @@ def test_a_file_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     file.discard()
 
     assert [] == list(tmp_path.iterdir())
+
+
+def test_a_pipe_that_nobody_reads_is_refused(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would hold the start for ever, before signals are heard."""
+    monkeypatch.setattr(files, "_PATIENCE_S", 0.05)
+    os.mkfifo(path)
+    with pytest.raises(OutputError) as caught:
+        GrowingFile.open("--joblog", path, HEADER)
+
+    assert "--joblog cannot be written: it has no reader" == str(caught.value)
+
+
+def test_a_pipe_whose_reader_comes_is_written_like_a_file(path: str) -> None:
+    """Who starts both at once need not care which is first; a slow reader is waited for."""
+    os.mkfifo(path)
+    reader = Spawned(Path(path).read_bytes)
+    file = GrowingFile.open("--joblog", path, HEADER)
+    large = os.urandom(1 << 20)
+    assert os.get_blocking(file._fd)
+    file.write(large)
+    file.close()
+
+    assert HEADER + large == reader.result()
+
+
+def test_a_file_that_another_program_holds_is_refused(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock is waited for only as long as another run would need it."""
+    monkeypatch.setattr(files, "_PATIENCE_S", 0.05)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    with pytest.raises(OutputError) as caught:
+        GrowingFile.open("--joblog", path, HEADER)
+    os.close(fd)
+
+    assert "--joblog cannot be written: another program holds it" == str(caught.value)
+    assert b"" == Path(path).read_bytes()
+
+
+def test_a_command_that_cannot_be_shown_does_not_end_the_run(path: str) -> None:
+    """The job has run, and its row says that there is no text of it."""
+
+    def hostile(*_: object) -> str:
+        raise RecursionError("too deep")
+
+    sink = JobLogSink(GrowingFile.open("--joblog", path, HEADER), hostile, is_command=True)
+    sink.emit([succeeded(value=report())], Stats())
+    sink.close()
+
+    assert "(it cannot be shown: RecursionError)" == Path(path).read_text().splitlines()[-1].split("\t")[8]
+
+
+def test_a_command_with_a_character_that_has_no_bytes_is_escaped() -> None:
+    """Half of a pair, or what the system's encoding does not have."""
+    row = joblog_row(1, succeeded(value=report()).outcome, "work \ud800", 0.0)
+
+    assert row.endswith(b"\twork \\ud800\n")

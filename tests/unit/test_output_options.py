@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from dynamic_pipeline.attempts import Attempt, Failed, Succeeded
-from dynamic_pipeline.cli.plan import plan_output
+from dynamic_pipeline.cli.outputs import plan_output
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.errors import SourceStopped, UsageError
 from dynamic_pipeline.events import JobFailed, JobSucceeded, JobUnfinished
@@ -73,9 +73,9 @@ def test_what_would_have_no_effect_is_refused(request_: Request, text: str, hint
 def test_in_order_source_and_sink_share_one_lead() -> None:
     """The source stops ten thousand jobs ahead of the oldest that has not ended; each that ends lets one more go."""
     stop = Stop()
-    output = plan_output(Request(command=ECHO, keeps_order=True), range(20_000), stop)
+    output = plan_output(Request(command=ECHO, keeps_order=True), stop)
     stop.set()  # so that it does not wait where it would
-    source = iter(output.source)
+    source = iter(output.paced(range(20_000)))
     drawn: list[int] = [next(source), next(source)]
     output.sink.emit([JobUnfinished(Job(2, None)), JobUnfinished(Job(1, None))], Stats())
 

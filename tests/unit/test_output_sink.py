@@ -22,7 +22,7 @@ from dynamic_pipeline.events import (
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.lead import Lead
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.reports import CommandReport
+from dynamic_pipeline.reports import CommandReport, LostOutput
 from dynamic_pipeline.sinks.output import OutputSink, _tagged
 from dynamic_pipeline.spool import Spool
 from dynamic_pipeline.stats import Stats
@@ -348,8 +348,25 @@ def test_in_order_means_as_they_were_drawn(wrote: Wrote, capfdbinary: pytest.Cap
     lead.order.extend([7, 2, 5])
     sink = OutputSink(lead=lead)
     for number in (5, 2, 7):
-        end = JobSucceeded(Attempt(Job(number, None), 1), Succeeded(wrote(b"%d\n" % number), 0.1, "worker-01"))
+        end = JobSucceeded(
+            Attempt(Job(number, None), 1), Succeeded(wrote(b"%d\n" % number), 0.1, "worker-01")
+        )
         sink.emit([end], Stats())
 
     assert b"7\n2\n5\n" == capfdbinary.readouterr().out
     assert 3 == lead.released
+
+
+def test_an_output_that_was_lost_ends_the_run(
+    wrote: Wrote, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """Nobody can say any more what the job wrote; what others wrote is shown before that is told."""
+    lost = JobFailed(ATTEMPT, failed(LostOutput("/tmp/x has been removed")))
+    with pytest.raises(OutputError) as caught:
+        emit(lost, ok(wrote(b"kept"), 18))
+
+    assert ("the jobs' output cannot be written: /tmp/x has been removed", False) == (
+        str(caught.value),
+        caught.value.reader_gone,
+    )
+    assert b"kept" == capfdbinary.readouterr().out

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from dynamic_pipeline import process_group
 from dynamic_pipeline.process_group import ProcessGroup
 
 from tests.doubles import Spawned, wait_until
@@ -264,3 +267,118 @@ def test_what_cannot_be_started_raises(argv: list[bytes], error: type[Exception]
     """The caller hears why, and there is nothing to reap."""
     with pytest.raises(error):
         ProcessGroup(argv[0], argv, os.environ, 1, 2)
+
+
+@pytest.mark.usefixtures("way_to_wait")
+def test_a_wait_of_a_month_is_no_error(start: Start, wake: tuple[int, int]) -> None:
+    """The kernel counts milliseconds in 31 bits, which are 24 days."""
+    group = start("exit 0")
+
+    assert group.wait(wake[0], 720 * 3600.0)
+    assert 0 == group.reap()
+
+
+def test_a_long_wait_is_made_of_several(
+    start: Start, wake: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends neither before its time nor after the leader."""
+    monkeypatch.setattr(process_group, "_LONGEST_WAIT_S", 0.001)
+    begun_s = time.monotonic()
+
+    assert not start("exec sleep 60").wait(wake[0], 0.02)
+    assert time.monotonic() - begun_s >= 0.02
+    assert start("exit 0").wait(wake[0], 60.0)
+
+
+def test_what_its_owner_gives_up_is_killed_and_collected(start: Start, alive: Alive) -> None:
+    """The leader and its children, without a grace; again changes nothing."""
+    group = start(IGNORES_TERM, alive.path)
+    alive.wait_ready()
+    group.destroy()
+    group.destroy()
+
+    alive.wait_gone()
+    assert -signal.SIGKILL == group.reap()
+
+
+ZOMBIE = """
+import os, sys
+ready, written = os.pipe()
+if not os.fork():  # lives on in a group of its own, and does not collect its child
+    member = os.fork()
+    if not member:
+        os._exit(0)
+    os.waitid(os.P_PID, member, os.WEXITED | os.WNOWAIT)
+    os.setpgid(0, 0)
+    os.write(1, b"%d" % os.getpid())
+    os.write(written, b"x")
+    os.read(os.open(sys.argv[1], os.O_RDONLY), 1)  # nobody ever writes
+    os._exit(0)
+os.read(ready, 1)
+"""
+
+
+@pytest.fixture
+def left_a_zombie(start: Start, wake: tuple[int, int], tmp_path: Path) -> Iterator[ProcessGroup]:
+    """A group whose leader has exited, and whose other member has ended and is collected by nobody."""
+    out = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
+    os.mkfifo(tmp_path / "never")
+    group = start('exec "$@"', sys.executable, "-c", ZOMBIE, tmp_path / "never", stdout=out)
+    assert group.wait(wake[0])
+    yield group
+    os.kill(int(os.pread(out, 99, 0)), signal.SIGKILL)
+    os.close(out)
+
+
+@NEEDS_PROC
+def test_a_zombie_is_no_straggler(left_a_zombie: ProcessGroup) -> None:
+    """What has ended, and is only not collected, does not run on; the kernel counts it as a member."""
+    left_a_zombie.reap()
+    os.killpg(left_a_zombie.pid, 0)  # raises if the group is empty
+
+    assert not left_a_zombie.has_members()
+
+
+@NEEDS_PROC
+def test_the_end_does_not_wait_for_a_zombie(left_a_zombie: ProcessGroup) -> None:
+    """No grace, here more than the test's patience, makes it go."""
+    left_a_zombie.end(1000.0)
+
+    assert 0 == left_a_zombie.reap()
+
+
+@NEEDS_PROC
+def test_what_runs_on_is_a_straggler(start: Start, alive: Alive) -> None:
+    """A background process that the leader has left behind."""
+    group = start('(exec 9>"$1"; echo ready >&9; exec sleep 60) & exit 0', alive.path)
+    alive.wait_ready()
+    group.reap()
+
+    assert group.has_members()
+    os.killpg(group.pid, signal.SIGKILL)
+    alive.wait_gone()
+
+
+@NEEDS_PROC
+def test_groups_that_end_together_share_a_look_at_all_processes(
+    start: Start, alive: Alive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each on its own would keep the interpreter from the others, and the grace would last several times as long."""
+    script = "(trap '' TERM; exec 9>\"$1\"; echo ready >&9; exec sleep 60) & wait"
+    groups = [start(script, alive.path) for _ in range(40)]
+    with alive.path.open("rb", buffering=0) as file:
+        assert 40 * b"ready\n" == b"".join(file.readline() for _ in groups)
+    looks: list[str] = []
+    list_names = os.listdir
+
+    def look(path: str) -> list[str]:
+        looks.append(path)
+        return list_names(path)
+
+    monkeypatch.setattr(os, "listdir", look)
+    alive._file = alive.path.open("rb", buffering=0)
+    for ending in [Spawned(lambda group=group: group.end(0.3)) for group in groups]:  # type: ignore[misc]
+        ending.result()
+
+    alive.wait_gone()
+    assert 0 < looks.count("/proc") < 40  # each looks four times

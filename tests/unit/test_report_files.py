@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dynamic_pipeline.cli.report_files import ReportFiles, check_reports
@@ -89,3 +91,18 @@ def test_a_report_is_no_other_report(tmp_path: Path, name: str) -> None:
         check_reports(request)
 
     assert "--joblog and --results name the same file" == str(caught.value)
+
+
+@pytest.mark.parametrize("option", ["results", "junit", "summary_json"])
+def test_a_start_that_is_refused_leaves_no_row_of_a_job_log(tmp_path: Path, option: str) -> None:
+    """Not even the header, for which the corrected command would be refused."""
+    request = Request(joblog=str(tmp_path / "jobs.tsv"))
+    setting: dict[str, Any] = {option: str(tmp_path / "no" / "x")}
+    reports = ReportFiles(dataclasses.replace(request, **setting), "RUN", str(tmp_path))
+    reports.describe = describe
+    with pytest.raises(OutputError):
+        reports.open()
+
+    assert [] == [path.name for path in tmp_path.iterdir() if path.stat().st_size]
+    assert [] == reports.sinks
+    check_reports(request)

@@ -194,3 +194,17 @@ def test_the_value_is_encoded_where_the_function_ran() -> None:
 
     assert isinstance(outcome, Succeeded)
     assert CallReport('"IN/A"') == outcome.value
+
+
+def test_a_command_that_cannot_be_shown_does_not_end_the_run(tmp_path: Path) -> None:
+    """The job has run, and its line says that there is no text of it."""
+
+    def hostile(*_: object) -> str:
+        raise RecursionError("too deep")
+
+    sink = ResultsSink(GrowingFile.open("--results", str(tmp_path / "results")), hostile)
+    sink.emit([succeeded(value=report())], Stats())
+    sink.close()
+
+    line = json.loads((tmp_path / "results").read_text())
+    assert "(it cannot be shown: RecursionError)" == line["command"]

@@ -8,6 +8,8 @@ import pytest
 from dynamic_pipeline import events as ev
 from dynamic_pipeline import inbox as msg
 from dynamic_pipeline.attempts import Failed
+from dynamic_pipeline.errors import OutputError
+from dynamic_pipeline.in_hand import MOST_OVERDUE
 from dynamic_pipeline.retry import RetryPolicy
 from dynamic_pipeline.scaling import Decision
 
@@ -213,3 +215,27 @@ def test_progress_is_told_every_ten_seconds_until_a_drain() -> None:
     bench.step(msg.Drain("asked to"))
     bench.clock.advance(0.5)
     assert kinds(bench.step()) == ["Draining"]
+
+
+def test_output_that_cannot_be_written_starts_nothing_more() -> None:
+    """What would run would run for nothing; an error of the user's own lets accepted jobs finish."""
+    for error, unfinished in ((OutputError("disk full", reader_gone=False), 8), (ValueError("mine"), 0)):
+        bench = Bench(limit=1)
+        bench.accept(9)
+        bench.step()
+        bench.step(msg.SinkFailed(error), msg.SourceEnded(is_complete=False))
+        while not bench.is_done:
+            bench.finish("ok")
+        assert bench.count(ev.JobUnfinished) == unfinished
+
+
+def test_calls_that_hang_without_end_stop_the_run() -> None:
+    """Each holds a thread for good, and the system has only so many."""
+    bench = Bench(limit=1)
+    bench.accept(MOST_OVERDUE + 5)
+    for _ in range(MOST_OVERDUE):
+        bench.step()
+        attempt = bench.executor.running[-1].attempt
+        bench.step(msg.TimedOut(attempt, LATE))
+    (drain,) = (event for event in bench.told if isinstance(event, ev.DrainStarted))
+    assert drain.reason == f"{MOST_OVERDUE} calls hang and cannot be ended"

@@ -418,3 +418,24 @@ def test_a_pipe_whose_turn_never_came_is_closed(stdin: int, stop: Stop, tmp_path
 
     assert before + 1 == open_fds()  # `stop` holds the last one
     os.close(stdin)
+
+
+@pytest.mark.parametrize("brackets", [(b"[", b"]"), (b'{"a":', b"}")], ids=["arrays", "objects"])
+@pytest.mark.parametrize(("levels", "is_good"), [(249, True), (250, False), (950, False), (150_000, False)])
+def test_what_is_nested_too_deeply_is_a_bad_record(
+    make: Make, brackets: tuple[bytes, bytes], levels: int, is_good: bool
+) -> None:
+    """Whoever shows it needs as much of the stack again as reading it did, wherever in the program that is."""
+    value = brackets[0] * levels + (b"" if brackets[1] == b"]" else b"1") + brackets[1] * levels
+    first, second = make(b'{"x":' + value + b'}\n{"x":1}', format="jsonl")
+
+    assert ("" if is_good else "it is nested more than 250 levels deep") == first.problem
+    assert is_good == (first.fields is not None)
+    assert {"x": 1} == second.fields
+
+
+def test_many_brackets_beside_each_other_are_not_nested(make: Make) -> None:
+    """They are counted only where there are more than a nested record may have."""
+    (record,) = make(b'{"x":[' + b"[]," * 999 + b'"[[[{{{"]}', format="jsonl")
+
+    assert 1000 == len((record.fields or {})["x"])

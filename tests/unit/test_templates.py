@@ -236,3 +236,27 @@ def test_the_display_runs_with_the_same_words(value: bytes) -> None:
     assert "\n" not in line
     done = subprocess.run(["bash", "-c", os.fsencode(line)], capture_output=True, check=True)
     assert done.stdout == value
+
+
+def nested(levels: int) -> Any:
+    value: Any = []
+    for _ in range(levels - 1):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("\ud800x", "its field 'x' holds half of a character"),
+        ({"\udfff": [1]}, "its field 'x' holds half of a character"),
+        (nested(100_000), "its field 'x' is nested too deeply"),
+    ],
+    ids=["half of a pair", "half of a pair in a key", "nested"],
+)
+def test_a_field_that_is_no_text_is_a_bad_record(value: object, text: str) -> None:
+    """No bytes stand for it: another try would fail as well, and a dry run goes on with the next record."""
+    with pytest.raises(BadRecord) as caught:
+        fill_row("{x}", names=ANY_NAMES, x=value)
+
+    assert f"bad record: {text}" == str(caught.value)

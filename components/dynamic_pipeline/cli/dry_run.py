@@ -6,7 +6,8 @@ import os
 import signal
 
 from dynamic_pipeline.cli.console import STDOUT, refuse, write_stderr
-from dynamic_pipeline.cli.plan import make_template, open_source
+from dynamic_pipeline.cli.inputs import open_source
+from dynamic_pipeline.cli.plan import make_template
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.descriptors import write_all
 from dynamic_pipeline.errors import SourceError

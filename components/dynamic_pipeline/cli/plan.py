@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import random
 import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pipeline_config
 from pipeline_config import Settings
 
 from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.cli.inputs import format_of, open_source
+from dynamic_pipeline.cli.outputs import OutputPlan, plan_output
 from dynamic_pipeline.cli.report_files import ReportFiles, check_reports, describe_call
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.collector import Sink
 from dynamic_pipeline.errors import SourceError, UsageError
 from dynamic_pipeline.pacing import PROFILES
 from dynamic_pipeline.records import Format
-from dynamic_pipeline.spool import IN_MEMORY
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.templates import ANY_NAMES, CommandTemplate, LineTemplate, ShellTemplate, Template
+from dynamic_pipeline.views.endings import Describe
 from dynamic_pipeline.work.command import CommandWork
 
 if TYPE_CHECKING:
-    from dynamic_pipeline.sinks.output import OutputSink
+    from dynamic_pipeline.cli.journaling import Journal
     from dynamic_pipeline.sources.lines import LineSource
-
-_SUFFIXES: dict[str, Format] = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 
 
 @dataclass
@@ -48,6 +45,8 @@ class Task:
     reports: ReportFiles
     after_work: Callable[[], object] = bool  # called when the work has been closed
     is_silent: bool = False  # on the console, if all goes well
+    journal: Journal | None = None
+    retries_failed: bool = False  # of earlier runs
 
     @property
     def ends_commands(self) -> bool:
@@ -62,6 +61,12 @@ class Task:
         if blank := getattr(self.source, "blank", 0):
             remarks.append(f"{blank} blank line{'s' * (blank > 1)} skipped")
         return remarks
+
+    def abandon(self) -> None:
+        """There will be no run after all."""
+        self.close()
+        if self.journal is not None:
+            self.journal.abandon()
 
     def close(self) -> None:
         if isinstance(self.work, CommandWork):
@@ -78,127 +83,103 @@ class Task:
             self.work.kill()
 
 
-def plan(request: Request, settings: Settings, stop: Stop) -> Task:
-    """Source and work for *request*; nothing is created on disk but the folder for the jobs' output.
+@dataclass
+class Plan:
+    """What is to be run, with nothing to be refused any more; its `task` is made when the rest is open."""
+
+    reports: ReportFiles
+    task: Callable[[Journal | None], Task]  # raises OSError: there is no folder for outputs
+    record_format: Format | None = None  # None: the simulation
+    abandon: Callable[[], object] = bool  # if there will be no task
+
+
+def plan(request: Request, settings: Settings, stop: Stop) -> Plan:
+    """Source and work for *request*; nothing is created on disk but the folder that `--output` names.
 
     Raises:
-        UsageError: an input cannot be read, a function cannot be found, …
+        UsageError: an input cannot be read, a function cannot be found, … OSError: no such folder can be made.
     """
     run_id = f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     check_reports(request)
     reports = ReportFiles(request, run_id, settings.journal.state_dir)
     if request.is_simulation:
-        return _plan_simulation(request, settings, stop, reports)
+        task = _plan_simulation(request, settings, stop, reports)
+        return Plan(reports, lambda _: task)
     source = open_source(request, stop)
-    reports.records_are(_format(request), getattr(source, "headers", {}))
+    record_format = format_of(request)
+    reports.records_are(record_format, getattr(source, "headers", {}))
     if request.call is not None:
-        from dynamic_pipeline.sinks.prints import PrintsSink  # noqa: PLC0415 - not needed for the simulation
-        from dynamic_pipeline.work.callable import call_with_record, resolve, returning_json  # noqa: PLC0415 - same
-
-        fn = resolve(request.call)
-        where = getattr(sys.modules.get(getattr(fn, "__module__", "")), "__file__", None) or "built in"
-        reports.describe = describe_call(request.call)
-        return Task(
-            run_id,
-            source,
-            call_with_record(fn if request.results is None else returning_json(fn)),
-            True,
-            (PrintsSink(),),
-            (f"calling {request.call} of {where}",),
-            reports,
-        )
+        call = _Call.of(request)
+        reports.describe = call.describe
+        return Plan(reports, lambda journal: call.task(source, stop, reports, journal), record_format)
     template = make_template(request, source)
     reports.describe = template.display
-    output = plan_output(request, source, stop)
+    output = plan_output(request, stop)
+
+    def make_task(journal: Journal | None) -> Task:
+        return _plan_commands(template, settings, output, source, stop, reports, journal)
+
+    return Plan(reports, make_task, record_format, output.after_work)
+
+
+class _Call(NamedTuple):
+    """A function of the user's."""
+
+    fn: Callable[[Any], Any]
+    where: str
+    describe: Describe
+
+    @classmethod
+    def of(cls, request: Request) -> _Call:
+        from dynamic_pipeline.work.callable import resolve, returning_json  # noqa: PLC0415 - not needed for commands
+
+        name = str(request.call)
+        fn = resolve(name)
+        where = getattr(sys.modules.get(getattr(fn, "__module__", "")), "__file__", None) or "built in"
+        call = fn if request.results is None else returning_json(fn)
+        return cls(call, f"calling {name} of {where}", describe_call(name))
+
+    def task(self, source: LineSource, stop: Stop, reports: ReportFiles, journal: Journal | None) -> Task:
+        from dynamic_pipeline.sinks.prints import PrintsSink  # noqa: PLC0415 - not needed for commands
+        from dynamic_pipeline.work.callable import call_with_record  # noqa: PLC0415 - same
+
+        records = source if journal is None else journal.source_of(source, stop)
+        work = call_with_record(self.fn)
+        return Task(
+            reports.run_id, records, work, True, (PrintsSink(),), (self.where,), reports, journal=journal
+        )
+
+
+def _plan_commands(
+    template: Template,
+    settings: Settings,
+    output: OutputPlan,
+    source: LineSource,
+    stop: Stop,
+    reports: ReportFiles,
+    journal: Journal | None,
+) -> Task:
     work = CommandWork(
         template,
-        run_id=run_id,
+        run_id=reports.run_id,
         kill_grace_s=settings.shutdown.kill_grace,
         timeout_s=settings.pipeline.timeout,
         folder=output.folder,
         in_memory=output.in_memory,
+        started=None if journal is None else journal.note_pid,
+        key_of=None if journal is None else journal.key_of,
     )
-    warnings = (f"warning: {template.risk}",) if template.risk else ()
-    return Task(run_id, output.source, work, True, (output.sink,), warnings, reports, output.after_work)
-
-
-class OutputPlan(NamedTuple):
-    """What becomes of the outputs of commands, and what the work and the source need to know of it."""
-
-    sink: OutputSink
-    source: Iterable[Any]
-    folder: str | None = None  # for outputs of running jobs
-    in_memory: int = IN_MEMORY
-    after_work: Callable[[], object] = bool
-
-
-def plan_output(request: Request, source: Iterable[Any], stop: Stop) -> OutputPlan:
-    """Where the outputs go.
-
-    Raises:
-        UsageError: the folder for them holds some already. OSError: it cannot be made.
-    """
-    from dynamic_pipeline.sinks.output import IN_MEMORY_IN_ORDER, OutputSink  # noqa: PLC0415 - not needed for the simulation
-
-    if request.output is not None:
-        from dynamic_pipeline.sinks.kept import KeptOutputs  # noqa: PLC0415 - same
-
-        kept = KeptOutputs(request.output)  # of all jobs, also with -q: it was asked for
-        sink = OutputSink(kept.put, spools=kept.spools)
-        return OutputPlan(sink, source, kept.spools, -1, kept.close)
-    shown = partial(
-        OutputSink,
-        is_tagged=request.is_tagged,
-        only_failed=request.is_quiet,
-        spools=tempfile.gettempdir(),
+    return Task(
+        reports.run_id,
+        output.paced(source if journal is None else journal.source_of(source, stop)),
+        work,
+        True,
+        (output.sink,),
+        (f"warning: {template.risk}",) if template.risk else (),
+        reports,
+        output.after_work,
+        journal=journal,
     )
-    if not request.keeps_order:
-        return OutputPlan(shown(), source)
-    from dynamic_pipeline.lead import Lead  # noqa: PLC0415 - same
-    from dynamic_pipeline.sources.ahead import Ahead  # noqa: PLC0415 - same
-
-    lead = Lead(stop)
-    sink = shown(lead=lead)
-    return OutputPlan(sink, Ahead(source, lead), in_memory=IN_MEMORY_IN_ORDER)
-
-
-def open_source(request: Request, stop: Stop) -> LineSource:
-    """The records of *request*.
-
-    Raises:
-        UsageError: an input cannot be read, or its format is not clear.
-    """
-    from dynamic_pipeline.sources.lines import LineSource  # noqa: PLC0415 - not needed for the simulation
-    from dynamic_pipeline.sources.tables import TableSource  # noqa: PLC0415 - same
-
-    paths = request.inputs or ("-",)
-    name = _format(request)
-    if name == "lines":
-        return LineSource(paths, stop, separator=b"\0" if request.is_null_separated else b"\n")
-    if request.is_lines:
-        raise UsageError(
-            f"--lines runs each line, and -i {paths[0]} is {name}", hint="--format lines takes it as lines"
-        )
-    if request.is_null_separated:
-        raise UsageError(
-            f"-0 separates lines, and {name} has none", hint="leave out -0, or say --format lines"
-        )
-    return TableSource(paths, stop, format=name)
-
-
-def _format(request: Request) -> Format:
-    """As it was said, or by suffix; all files must agree."""
-    if request.format is not None:
-        return request.format
-    paths = request.inputs or ("-",)
-    formats = [_SUFFIXES.get(os.path.splitext(path)[1].lower(), "lines") for path in paths]  # noqa: PTH122 - text
-    for path, name in zip(paths, formats, strict=True):
-        if name != formats[0]:
-            raise UsageError(
-                f"-i {paths[0]} is {formats[0]} and -i {path} is {name}",
-                hint="--format says what all of them are",
-            )
-    return formats[0]
 
 
 def make_template(request: Request, source: LineSource) -> Template:

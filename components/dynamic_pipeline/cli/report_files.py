@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -110,20 +111,16 @@ class ReportFiles:
                 self._open_sinks(self.describe)
         except OutputError:
             self.discard()
+            for sink in self.sinks:
+                with contextlib.suppress(OutputError):
+                    sink.close()
+            self.sinks.clear()
             raise
 
     def _open_sinks(self, describe: Describe) -> None:
         from dynamic_pipeline.sinks.failed_records import FailedRecordsSink  # noqa: PLC0415 - not for the simulation
 
         request = self._request
-        if request.joblog is not None:
-            from dynamic_pipeline.sinks.files import GrowingFile  # noqa: PLC0415 - same
-            from dynamic_pipeline.sinks.joblog import JobLogSink  # noqa: PLC0415 - same
-            from dynamic_pipeline.views.joblog import HEADER  # noqa: PLC0415 - same
-
-            path = request.joblog.removeprefix("+")
-            file = GrowingFile.open(f"--joblog {path}", path, HEADER)
-            self.sinks.append(JobLogSink(file, describe, is_command=request.call is None))
         if request.results is not None:
             from dynamic_pipeline.sinks.results import ResultsSink  # noqa: PLC0415 - same
 
@@ -137,6 +134,16 @@ class ReportFiles:
         separator = b"\0" if request.is_null_separated else b"\n"
         self._failed = FailedRecordsSink(stem, self._suffix, separator, self._headers)
         self.sinks.append(self._failed)
+        if (
+            request.joblog is not None
+        ):  # last: it gets a header, and whoever is refused must leave no file that counts
+            from dynamic_pipeline.sinks.files import GrowingFile  # noqa: PLC0415 - same
+            from dynamic_pipeline.sinks.joblog import JobLogSink  # noqa: PLC0415 - same
+            from dynamic_pipeline.views.joblog import HEADER  # noqa: PLC0415 - same
+
+            path = request.joblog.removeprefix("+")
+            file = GrowingFile.open(f"--joblog {path}", path, HEADER)
+            self.sinks.append(JobLogSink(file, describe, is_command=request.call is None))
 
     def _complete_file(self, option: str, path: str) -> CompleteFile:
         from dynamic_pipeline.sinks.files import CompleteFile  # noqa: PLC0415 - only where it was asked for

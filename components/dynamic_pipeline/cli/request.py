@@ -39,6 +39,9 @@ class Request:
     is_silent: bool = False  # unless something failed
     halt: str | None = None
     jobs_file: str | None = None
+    is_resumed: bool = False
+    retries_failed: bool = False  # those of earlier runs; implies the former
+    if_locked: str = "fail"
     joblog: str | None = None  # files; with a leading + it is appended to
     results: str | None = None  # the same, or - for stdout
     junit: str | None = None
@@ -76,6 +79,8 @@ class Request:
         """
         if self.format is not None and self.format not in get_args(Format):
             raise UsageError(f"--format {self.format}: it must be lines, csv, tsv or jsonl")
+        if self.if_locked not in {"fail", "skip"}:
+            raise UsageError(f"--if-locked {self.if_locked}: it must be fail or skip")
         simulated = [
             name
             for name, value in (
@@ -108,6 +113,8 @@ class Request:
                 ("--joblog", self.joblog is not None),
                 ("--results", self.results is not None),
                 ("--junit", self.junit is not None),
+                ("--retry-failed", self.retries_failed),
+                ("--resume", self.is_resumed),
             )
             if value
         ]

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dynamic_pipeline.cli.given import given_words
+from dynamic_pipeline.cli.options import JOURNAL, POOL, REPORT, SET, SIM, STOP, WORK, flag, key, text
 from dynamic_pipeline.cli.request import Request
-
-_WORK, _SIM, _POOL, _STOP, _SET = "Real work", "Simulated work", "Pool", "Stopping", "Settings"
-_REPORT = "Reports"
-
-
-def _key(option: str, metavar: str, text: str, panel: str) -> Any:
-    """An option that sets a configuration key: kept as text, so that all layers are read by the same rules."""
-    return typer.Option(option, metavar=metavar, help=text, rich_help_panel=panel, show_default=False)
-
-
-def _text(metavar: str, text: str, panel: str, *names: str) -> Any:
-    """An option with a value; without *names* it has that of its parameter."""
-    return typer.Option(*names, metavar=metavar, help=text, rich_help_panel=panel)
 
 
 def run(
@@ -40,96 +28,109 @@ def run(
             "--input",
             metavar="FILE",
             help="Records: lines, or a .csv, .tsv, .jsonl; - is stdin; repeats.",
-            rich_help_panel=_WORK,
+            rich_help_panel=WORK,
         ),
     ] = None,
     shell_command: Annotated[
         str | None,
-        _text(
-            "TEXT", "A shell command per record; {} is safe in quotes and without.", _WORK, "-c", "--command"
+        text(
+            "TEXT", "A shell command per record; {} is safe in quotes and without.", WORK, "-c", "--command"
         ),
     ] = None,
     lines: Annotated[
         bool,
-        typer.Option("--lines", help="Each record is a shell command itself.", rich_help_panel=_WORK),
+        flag("Each record is a shell command itself.", WORK, "--lines"),
     ] = False,
     call: Annotated[
         str | None,
-        _text("PKG.MOD:FUNC", "A Python call per record, in place of a command.", _WORK),
+        text("PKG.MOD:FUNC", "A Python call per record, in place of a command.", WORK),
     ] = None,
     format: Annotated[  # noqa: A002 - the option's name
         str | None,
-        _text("lines|csv|tsv|jsonl", "What the records are; default: by suffix, else lines.", _WORK),
+        text("lines|csv|tsv|jsonl", "What the records are; default: by suffix, else lines.", WORK),
     ] = None,
     null: Annotated[
         bool,
-        typer.Option("-0", "--null", help="Records end with NUL, as of find -print0.", rich_help_panel=_WORK),
+        flag("Records end with NUL, as of find -print0.", WORK, "-0", "--null"),
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Print the commands, run none of them.", rich_help_panel=_WORK),
+        flag("Print the commands, run none of them.", WORK, "--dry-run"),
     ] = False,
     strict: Annotated[
         bool,
-        typer.Option(
-            "--strict", help="Refuse a {} that an inner shell would read as code.", rich_help_panel=_WORK
-        ),
+        flag("Refuse a {} that an inner shell would read as code.", WORK, "--strict"),
     ] = False,
     keep_order: Annotated[
         bool,
-        typer.Option(
-            "-k", "--keep-order", help="Show outputs in the order of the input.", rich_help_panel=_WORK
-        ),
+        flag("Show outputs in the order of the input.", WORK, "-k", "--keep-order"),
     ] = False,
     tag: Annotated[
         bool,
-        typer.Option("--tag", help="Put the record before each line of output.", rich_help_panel=_WORK),
+        flag("Put the record before each line of output.", WORK, "--tag"),
     ] = False,
     output: Annotated[
         str | None,
-        _text("DIR", "Keep outputs in files DIR/ID.out and DIR/ID.err, show none.", _WORK),
+        text("DIR", "Keep outputs in files DIR/ID.out and DIR/ID.err, show none.", WORK),
     ] = None,
     quiet: Annotated[
         bool,
-        typer.Option(
-            "-q", "--quiet", help="Show outputs of failed jobs only, and warnings.", rich_help_panel=_WORK
-        ),
+        flag("Show outputs of failed jobs only, and warnings.", WORK, "-q", "--quiet"),
     ] = False,
     cron: Annotated[
         bool,
-        typer.Option("--cron", help="Print nothing at all unless something failed.", rich_help_panel=_WORK),
+        flag("Print nothing at all unless something failed.", WORK, "--cron"),
     ] = False,
+    resume: Annotated[
+        bool,
+        flag(
+            "Go on with the latest run of the same work: what is done is not done again.", JOURNAL, "--resume"
+        ),
+    ] = False,
+    retry_failed: Annotated[
+        bool, flag("The same, and what failed is tried again.", JOURNAL, "--retry-failed")
+    ] = False,
+    durability: Annotated[
+        str | None,
+        key("--durability", "full|normal|off", "What the journal survives; off: there is none.", JOURNAL),
+    ] = None,
+    orphans: Annotated[
+        str | None, key("--orphans", "kill|wait|ignore", "What a killed run has left running.", JOURNAL)
+    ] = None,
+    if_locked: Annotated[
+        str, text("fail|skip", "Another run holds the journal: leave with 75, or with 0.", JOURNAL)
+    ] = "fail",
     joblog: Annotated[
         str | None,
-        _text("FILE", "A row per finished job, as GNU parallel writes it; +FILE appends.", _REPORT),
+        text("FILE", "A row per finished job, as GNU parallel writes it; +FILE appends.", REPORT),
     ] = None,
     results: Annotated[
         str | None,
-        _text(
+        text(
             "FILE|-",
             "A line of JSON per job, with what a call returned; +FILE appends. With - prints go to stderr.",
-            _REPORT,
+            REPORT,
         ),
     ] = None,
     junit: Annotated[
         str | None,
-        _text("FILE", "A JUnit XML report, as CI systems read it.", _REPORT),
+        text("FILE", "A JUnit XML report, as CI systems read it.", REPORT),
     ] = None,
     summary_json: Annotated[
         str | None,
-        _text("FILE", "How it ended, as one JSON object.", _REPORT),
+        text("FILE", "How it ended, as one JSON object.", REPORT),
     ] = None,
     jobs: Annotated[
         int | None,
-        typer.Option(metavar="N", min=0, help="Stop after N simulated jobs.", rich_help_panel=_SIM),
+        typer.Option(metavar="N", min=0, help="Stop after N simulated jobs.", rich_help_panel=SIM),
     ] = None,
     duration: Annotated[
         str | None,
-        _text("TIME", "Stop making jobs after TIME, such as 70s.", _SIM),
+        text("TIME", "Stop making jobs after TIME, such as 70s.", SIM),
     ] = None,
     seed: Annotated[
         int | None,
-        _text("N", "Same seed, same durations and failures.", _SIM),
+        text("N", "Same seed, same durations and failures.", SIM),
     ] = None,
     time_scale: Annotated[
         float | None,
@@ -137,77 +138,73 @@ def run(
             metavar="X",
             min=0,
             help="Multiply all simulated times; 0 waits for nothing.",
-            rich_help_panel=_SIM,
+            rich_help_panel=SIM,
         ),
     ] = None,
     profile: Annotated[
-        str | None, _key("--profile", "seed|demo", "The load: when jobs come, how long they take.", _SIM)
+        str | None, key("--profile", "seed|demo", "The load: when jobs come, how long they take.", SIM)
     ] = None,
     failure_rate: Annotated[
-        str | None, _key("--failure-rate", "N", "About one attempt in N fails; 0: none.", _SIM)
+        str | None, key("--failure-rate", "N", "About one attempt in N fails; 0: none.", SIM)
     ] = None,
     fixed_workers: Annotated[
         str | None,
         typer.Option(
-            "-j", metavar="N", help="Always N workers: --policy fixed --max-workers N.", rich_help_panel=_POOL
+            "-j", metavar="N", help="Always N workers: --policy fixed --max-workers N.", rich_help_panel=POOL
         ),
     ] = None,
     jobs_file: Annotated[
         str | None,
-        _text("FILE", "Holds N or MIN MAX, read again at each check; 0 pauses.", _POOL),
+        text("FILE", "Holds N or MIN MAX, read again at each check; 0 pauses.", POOL),
     ] = None,
-    min_workers: Annotated[str | None, _key("--min-workers", "N", "Never fewer workers.", _POOL)] = None,
-    max_workers: Annotated[str | None, _key("--max-workers", "N", "Never more workers.", _POOL)] = None,
-    policy: Annotated[
-        str | None, _key("--policy", "threshold|fixed", "How the pool is sized.", _POOL)
-    ] = None,
+    min_workers: Annotated[str | None, key("--min-workers", "N", "Never fewer workers.", POOL)] = None,
+    max_workers: Annotated[str | None, key("--max-workers", "N", "Never more workers.", POOL)] = None,
+    policy: Annotated[str | None, key("--policy", "threshold|fixed", "How the pool is sized.", POOL)] = None,
     grow_threshold: Annotated[
-        str | None, _key("--grow-threshold", "N", "Backlog that adds a worker.", _POOL)
+        str | None, key("--grow-threshold", "N", "Backlog that adds a worker.", POOL)
     ] = None,
     shrink_threshold: Annotated[
-        str | None, _key("--shrink-threshold", "N", "Backlog that removes one.", _POOL)
+        str | None, key("--shrink-threshold", "N", "Backlog that removes one.", POOL)
     ] = None,
     check_interval: Annotated[
-        str | None, _key("--check-interval", "TIME", "Time between two checks.", _POOL)
+        str | None, key("--check-interval", "TIME", "Time between two checks.", POOL)
     ] = None,
-    queue_capacity: Annotated[str | None, _key("--queue-capacity", "N", "Jobs that may wait.", _POOL)] = None,
-    max_retries: Annotated[
-        str | None, _key("--max-retries", "N", "Tries after the first one.", _POOL)
-    ] = None,
+    queue_capacity: Annotated[str | None, key("--queue-capacity", "N", "Jobs that may wait.", POOL)] = None,
+    max_retries: Annotated[str | None, key("--max-retries", "N", "Tries after the first one.", POOL)] = None,
     timeout: Annotated[
         str | None,
-        _key("--timeout", "TIME", "Time for one attempt; a command is ended, a call left behind.", _WORK),
+        key("--timeout", "TIME", "Time for one attempt; a command is ended, a call left behind.", WORK),
     ] = None,
     halt: Annotated[
         str | None,
-        _text(
-            "WHEN,fail=N", "Stop when N jobs (or N%) failed: soon starts no more, now ends what runs.", _STOP
+        text(
+            "WHEN,fail=N", "Stop when N jobs (or N%) failed: soon starts no more, now ends what runs.", STOP
         ),
     ] = None,
     drain: Annotated[
-        str | None, _key("--drain", "all|running", "What a first Ctrl+C still finishes.", _STOP)
+        str | None, key("--drain", "all|running", "What a first Ctrl+C still finishes.", STOP)
     ] = None,
     drain_timeout: Annotated[
-        str | None, _key("--drain-timeout", "TIME", "Then stop as a second Ctrl+C does.", _STOP)
+        str | None, key("--drain-timeout", "TIME", "Then stop as a second Ctrl+C does.", STOP)
     ] = None,
     kill_grace: Annotated[
-        str | None, _key("--kill-grace", "TIME", "From asking a job to end to killing it.", _STOP)
+        str | None, key("--kill-grace", "TIME", "From asking a job to end to killing it.", STOP)
     ] = None,
-    config: Annotated[str | None, _text("FILE", "Read this configuration file.", _SET)] = None,
+    config: Annotated[str | None, text("FILE", "Read this configuration file.", SET)] = None,
     sets: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
             help="Set any key, section.key=value; repeats.",
-            rich_help_panel=_SET,
+            rich_help_panel=SET,
         ),
     ] = None,
     state_dir: Annotated[
-        str | None, _key("--state-dir", "DIR", "Folder of pipeline.log; default: logs.", _SET)
+        str | None, key("--state-dir", "DIR", "Folder of log and journal; default: logs.", SET)
     ] = None,
     log_format: Annotated[
-        str | None, _key("--log-format", "text|json", "Lines to read, or one object a line.", _SET)
+        str | None, key("--log-format", "text|json", "Lines to read, or one object a line.", SET)
     ] = None,
 ) -> None:
     """Run jobs: simulated ones, or with -i one command or Python call per line of input.
@@ -231,6 +228,8 @@ def run(
         "load.profile": ("--profile", profile),
         "log.format": ("--log-format", log_format),
         "journal.state_dir": ("--state-dir", state_dir),
+        "journal.durability": ("--durability", durability),
+        "journal.orphans": ("--orphans", orphans),
     }
     request = Request(
         command=tuple(command or ()),
@@ -249,6 +248,9 @@ def run(
         is_silent=cron,
         halt=halt,
         jobs_file=jobs_file,
+        is_resumed=resume or retry_failed,
+        retries_failed=retry_failed,
+        if_locked=if_locked,
         joblog=joblog,
         results=results,
         junit=junit,
@@ -259,7 +261,7 @@ def run(
         seed=seed,
         time_scale=time_scale,
         config=config,
-        options={key: (option, text) for key, (option, text) in options.items() if text is not None},
+        options={name: (option, value) for name, (option, value) in options.items() if value is not None},
         sets=tuple(sets or ()),
         fixed_workers=fixed_workers,
     )

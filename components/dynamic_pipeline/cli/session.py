@@ -22,9 +22,9 @@ from dynamic_pipeline.cli.plan import Task, plan
 from dynamic_pipeline.cli.policy import make_halt, make_policy
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.descriptors import keep_to_ourselves
-from dynamic_pipeline.errors import OutputError, UsageError
+from dynamic_pipeline.errors import IoFault, OutputError, UsageError
 from dynamic_pipeline.halting import HaltPolicy
-from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE
+from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, LOCKED, OK, READER_GONE, USAGE
 from dynamic_pipeline.owned_thread import OwnedThread
 from dynamic_pipeline.retry import RetryPolicy
 from dynamic_pipeline.scaling import ScalingPolicy
@@ -39,7 +39,7 @@ from dynamic_pipeline.wiring import Run
 _LAST_WORDS_S = 0.3  # how long the end is told where something already did not end in time
 
 
-def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kind of mistake
+def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out per kind of mistake
     """Do what *request* asks for and return the exit code.
 
     May not return at all: a third signal, or a job that cannot be ended, leaves by `os._exit`.
@@ -54,7 +54,7 @@ def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kin
             return dry_run(request, stop)
         policy = make_policy(request, settings)
         halt = make_halt(request)
-        task = plan(request, settings, stop)
+        planned = plan(request, settings, stop)
     except ConfigError as error:
         return refuse(str(error))
     except KeyboardInterrupt:  # while waiting for the header of a pipe
@@ -62,14 +62,27 @@ def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kin
     except OSError as error:
         return refuse(f"pipeline: error: no folder for the jobs' output: {error.strerror}", IO_FAULT)
     except UsageError as error:
-        return refuse(with_hint(f"pipeline: error: {escape(str(error))}", error.hint))
-    task.is_silent = request.is_silent
+        return _refuse(error)
     signals = SignalInbox()
     signals.open()  # before there is a log: who sees it may send signals that stop the run in order
+    journal = None
+    try:
+        if planned.record_format is not None and settings.journal.durability != "off":
+            from dynamic_pipeline.cli.journaling import open_journal  # noqa: PLC0415 - brings SQLite
+
+            journal = open_journal(request, settings, planned.reports.run_id, planned.record_format)
+        task = planned.task(journal)
+    except (UsageError, IoFault, OSError) as error:
+        planned.abandon()
+        if journal is not None:
+            journal.abandon()
+        is_skipped = getattr(error, "exit_code", None) == LOCKED and request.if_locked == "skip"
+        return OK if is_skipped else _refuse(error)
+    task.is_silent, task.retries_failed = request.is_silent, request.retries_failed
     try:
         log = open_log(settings, task, is_quiet=request.is_quiet, is_silent=request.is_silent)
     except OSError as error:
-        task.close()
+        task.abandon()
         path = log_path(settings)
         hint = "--state-dir DIR puts it elsewhere"
         return refuse(
@@ -78,9 +91,16 @@ def run_session(request: Request) -> int:  # noqa: PLR0911 - one way out per kin
     try:
         task.reports.open()
     except OutputError as error:
-        task.close()
+        task.abandon()
         return refuse(f"pipeline: error: {escape(str(error))}", IO_FAULT)
     return conduct(task, settings, policy, halt, stop, log, signals)
+
+
+def _refuse(error: Exception) -> int:
+    """One line, the way out, and the code that goes with it."""
+    code = USAGE if isinstance(error, UsageError) else getattr(error, "exit_code", IO_FAULT)
+    text = f"no folder for the jobs' output: {error.strerror}" if isinstance(error, OSError) else str(error)
+    return refuse(with_hint(f"pipeline: error: {escape(text)}", getattr(error, "hint", "")), code)
 
 
 def load_settings(request: Request) -> Settings:
@@ -130,8 +150,10 @@ def conduct(
 ) -> int:
     """Run, with the main thread waiting for signals only; then tell how it went."""
     log.note("INFO", f"run {task.run_id}, log {log_path(settings)}")
-    for note in task.notes:
+    for note in (*(task.journal.notes if task.journal is not None else ()), *task.notes):
         log.note("INFO", note)
+    if task.journal is not None:
+        task.journal.begin(retry_failed=task.retries_failed)
     started = Run(
         task.work,
         task.source,
@@ -146,6 +168,7 @@ def conduct(
         drain_timeout_s=settings.shutdown.drain_timeout,
         kill_grace_s=settings.shutdown.kill_grace,
         halt=halt,
+        journal=task.journal,
         call_timeout_s=None if task.ends_commands else settings.pipeline.timeout,
         stop=stop,
         on_end=signals.wake,
@@ -171,6 +194,9 @@ def _speak(task: Task, summary: Summary, log: LogSink, signals: SignalInbox) -> 
             if not is_hurried:
                 code = _flush_stdout(code)
             code, problems = task.reports.finish(summary, code)
+            if task.journal is not None:
+                code, more = task.journal.finish(summary, code, _LAST_WORDS_S if is_hurried else None)
+                problems = [*problems, *more]
             _tell_end(task, summary, code, log, problems)
             if is_hurried:
                 code = _flush_stdout(code)
@@ -204,6 +230,8 @@ def _tell_end(task: Task, summary: Summary, code: int, log: LogSink, problems: l
     lines = [f"pipeline: error: {escape(problem)}" for problem in problems]
     if task.is_real:
         elapsed_s, again = task.reports.elapsed_s, task.reports.again()
+        if task.journal is not None and (summary.unfinished or not summary.is_source_complete):
+            again = [*again, "go on with what was not run: the same command with --resume"]
         lines = list(summary_lines(summary, code, elapsed_s, again=again, problems=lines))
     if lines:
         if code or not task.is_silent:

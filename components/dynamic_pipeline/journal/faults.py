@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from dynamic_pipeline.errors import PipelineError
+from dynamic_pipeline.errors import IoFault
 
 _PRIMARY = 0xFF  # the low byte of an extended result code
 # Of the input/output errors these come before or during a write, and SQLite has rolled back: trying again is
@@ -39,7 +39,7 @@ _LASTING = {
 }
 
 
-class JournalError(PipelineError):
+class JournalError(IoFault):
     """The journal cannot be used; *hint* tells the way out, *exit_code* how the program ends."""
 
     exit_code = 4

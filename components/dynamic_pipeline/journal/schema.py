@@ -176,7 +176,7 @@ def opened(path: Path, durability: str) -> sqlite3.Connection:
             f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}; PRAGMA fullfsync = ON;"
             "PRAGMA journal_size_limit = 16777216; PRAGMA wal_autocheckpoint = 1000;"
             # For the counting of a shuffled input (see intake.py): a million records need about 30 MB of cache.
-            "PRAGMA cache_size = -16000; PRAGMA temp.cache_size = -32000; PRAGMA temp.journal_mode = MEMORY;"
+            "PRAGMA cache_size = -4000; PRAGMA temp.cache_size = -32000; PRAGMA temp.journal_mode = MEMORY;"
         )
     except sqlite3.Error as error:
         connection.close()

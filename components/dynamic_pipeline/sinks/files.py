@@ -6,10 +6,15 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
+import time
 from collections.abc import Iterator
 
 from dynamic_pipeline.descriptors import write_all
 from dynamic_pipeline.errors import OutputError
+
+_PATIENCE_S = 1.0  # for a reader that is on its way, and for another run that looks at the file
+_POLL_S = 0.01
 
 
 class GrowingFile:
@@ -27,15 +32,15 @@ class GrowingFile:
         A last row that was cut off, by a full disk or a kill, gets its newline, or the next one would be glued to it.
 
         Raises:
-            OutputError: it cannot be opened or written.
+            OutputError: it cannot be opened or written, is a pipe that nobody reads, or is held by another program.
         """
         with _as_output_error(name):
-            # Not for reading too: of a pipe we would be a reader ourselves, and never hear that the others have gone.
-            fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            fd = _open_growing(path)
         file = cls(name, fd)
         try:
             with _as_output_error(name), _alone(fd):
-                size = os.fstat(fd).st_size
+                found = os.fstat(fd)
+                size = found.st_size if stat.S_ISREG(found.st_mode) else 0  # macOS: what waits in a pipe
                 write_all(fd, b"\n" if size and _is_torn(path, size) else b"" if size else head)
         except BaseException:
             os.close(fd)
@@ -141,6 +146,30 @@ def _check_replaceable(path: str) -> None:
         raise OSError(errno.EINVAL, "it is no file that could be replaced")
 
 
+def _open_growing(path: str) -> int:
+    """A descriptor that appends to the file at *path*, which is made if missing.
+
+    Raises:
+        OSError: that is not possible, or it is a pipe that nobody has come to read.
+    """
+    # Not for reading too: of a pipe we would be a reader ourselves, and never hear that the others have gone.
+    # Without O_NONBLOCK a pipe without a reader would hold us here, before signals are heard.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fd = os.open(path, flags, 0o666)
+        except OSError as error:
+            if error.errno != errno.ENXIO:
+                raise
+            if time.monotonic() >= deadline_s:
+                raise OSError(errno.ENXIO, "it has no reader") from error
+        else:
+            os.set_blocking(fd, True)
+            return fd
+        time.sleep(_POLL_S)
+
+
 def _is_torn(path: str, size: int) -> bool:
     """Whether the last of its *size* bytes ends no line; one that we may not read is taken as whole."""
     try:
@@ -155,9 +184,23 @@ def _is_torn(path: str, size: int) -> bool:
 
 @contextlib.contextmanager
 def _alone(fd: int) -> Iterator[None]:
-    """Other runs that begin now wait; where the file cannot be locked they do not."""
-    with contextlib.suppress(OSError):
-        fcntl.flock(fd, fcntl.LOCK_EX)
+    """Other runs that begin now wait; where the file cannot be locked they do not.
+
+    Raises:
+        OSError: somebody does not let go of it.
+    """
+    deadline_s = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline_s:
+                raise OSError(errno.EWOULDBLOCK, "another program holds it") from None
+        except OSError:  # a file system without locks
+            break
+        else:
+            break
+        time.sleep(_POLL_S)
     try:
         yield
     finally:

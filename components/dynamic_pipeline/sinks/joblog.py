@@ -9,7 +9,7 @@ from dynamic_pipeline.events import Event, JobFailed, JobSucceeded
 from dynamic_pipeline.reports import CommandReport
 from dynamic_pipeline.sinks.files import GrowingFile
 from dynamic_pipeline.stats import Stats
-from dynamic_pipeline.views.endings import Describe
+from dynamic_pipeline.views.endings import Describe, described
 from dynamic_pipeline.views.joblog import joblog_row
 
 
@@ -45,4 +45,4 @@ class JobLogSink:
     def _row(self, event: JobSucceeded | JobFailed) -> bytes:
         job, outcome = event.attempt.job, event.outcome
         slot = outcome.value.slot if isinstance(outcome.value, CommandReport) else 0
-        return joblog_row(job.id, outcome, self._describe(job.payload, job.id, slot), time())
+        return joblog_row(job.id, outcome, described(self._describe, job.payload, job.id, slot), time())

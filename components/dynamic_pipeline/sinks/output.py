@@ -12,7 +12,7 @@ from dynamic_pipeline.errors import OutputError
 from dynamic_pipeline.events import Event, JobFailed, JobRetrying, JobSucceeded, JobUnfinished
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.lead import Lead
-from dynamic_pipeline.reports import CommandReport
+from dynamic_pipeline.reports import CommandReport, LostOutput
 from dynamic_pipeline.spool import Spool, has_disk_room
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.views.escape import escape
@@ -72,11 +72,13 @@ class OutputSink:
         is_cut = (
             self._spools is not None and any(map(_has_report, events)) and not has_disk_room(self._spools)
         )
+        lost = ""
         for event in events:
             match event:
                 case JobSucceeded(attempt, outcome):
                     self._end(attempt.job, outcome.value, is_wanted=not self._only_failed)
                 case JobFailed(attempt, outcome):
+                    lost = lost or (outcome.value.text if isinstance(outcome.value, LostOutput) else "")
                     self._end(attempt.job, outcome.value, is_wanted=True)
                 case JobUnfinished(job, outcome):
                     value = None if outcome is None else outcome.value
@@ -87,6 +89,8 @@ class OutputSink:
                     pass
         if self._in_order is not None:
             self._in_order.publish()
+        if lost:
+            raise OutputError(f"the jobs' output cannot be written: {lost}", reader_gone=False)
         if is_cut:
             text = f"the jobs' output cannot be written to {self._spools}: {os.strerror(errno.ENOSPC)}"
             raise OutputError(text, reader_gone=False)

@@ -17,6 +17,8 @@ from dynamic_pipeline.sources.lines import STDIN, LineSource
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.views.escape import escape
 
+_MOST_NESTED = 250  # levels; Python takes a thousand, and who shows such a value needs some of them
+_TOO_DEEP = f"it is nested more than {_MOST_NESTED} levels deep"
 _KINDS = {list: "a JSON array", str: "a JSON string", bool: "a JSON boolean", type(None): "JSON null"}
 
 
@@ -24,8 +26,8 @@ class TableSource(LineSource):
     """The records of *paths*, one file after the other, each with its fields by name; `-` is standard input.
 
     csv, tsv: the first row of each file is its header; quoted fields may span lines. jsonl: an object per
-    line. Blank lines are skipped. What breaks a rule, or is over a mebibyte, becomes a bad record, and
-    reading goes on with the next line. A source that waits for a pipe gives up when *stop* is set.
+    line. Blank lines are skipped. What breaks a rule, is over a mebibyte or nested too deeply, becomes a bad
+    record, and reading goes on with the next line. A source that waits for a pipe gives up when *stop* is set.
 
     Raises:
         UsageError: a path cannot be read. SourceError: later, while reading, also for a header that is none.
@@ -197,8 +199,28 @@ def _with_object(record: Record) -> Record:
         found = _DECODER.decode(record.text)
     except json.JSONDecodeError as error:
         return record._replace(problem=f"not JSON: {error.msg} at column {error.colno}")
-    except (ValueError, RecursionError) as error:  # ours; digits by the thousand; brackets within brackets
+    except ValueError as error:  # ours; digits by the thousand
         return record._replace(problem=str(error))
+    except RecursionError:  # brackets within brackets
+        return record._replace(problem=_TOO_DEEP)
     if isinstance(found, dict):
-        return record._replace(fields=found)
+        is_nested = _is_nested(found, record.raw)
+        return record._replace(problem=_TOO_DEEP) if is_nested else record._replace(fields=found)
     return record._replace(problem=f"{_KINDS.get(type(found), 'a JSON number')}, not an object")
+
+
+def _is_nested(value: dict[str, Any], text: bytes) -> bool:
+    """Whether *value*, written as *text*, has more levels than we take."""
+    if text.count(b"[") + text.count(b"{") <= _MOST_NESTED:  # nearly always, and quickly told
+        return False
+    level: list[Any] = [value]
+    for _ in range(_MOST_NESTED):
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return False
+    return True

@@ -45,7 +45,7 @@ class Placeholder(NamedTuple):
         """What stands in its place.
 
         Raises:
-            BadRecord: the record has no such field.
+            BadRecord: the record has no such field, or one that is no text.
         """
         if self.kind:
             return str(number if self.kind == b"#" else slot).encode()
@@ -56,6 +56,10 @@ class Placeholder(NamedTuple):
                 raw = _as_text((record.fields or {})[self.field])
             except KeyError:
                 raise BadRecord(f"bad record: it has no field {self.field!r}") from None
+            except UnicodeEncodeError:
+                raise BadRecord(f"bad record: its field {self.field!r} holds half of a character") from None
+            except RecursionError:
+                raise BadRecord(f"bad record: its field {self.field!r} is nested too deeply") from None
         value = _FORMS[self.form](raw)
         return quoted(value) if self.is_quoted else value
 
@@ -143,7 +147,12 @@ def _no_such_value(text: str, base: str, names: Sequence[str]) -> UsageError:
 
 
 def _as_text(value: object) -> bytes:
-    """The text of a field: strings as they are, other JSON values as JSON, null as nothing."""
+    """The text of a field: strings as they are, other JSON values as JSON, null as nothing.
+
+    Raises:
+        UnicodeEncodeError: it holds half of a pair, such as `\\ud800`, which no bytes stand for.
+        RecursionError: it is nested more deeply than the stack allows.
+    """
     if value is None:
         return b""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -14,6 +14,14 @@ from dynamic_pipeline.views.escape import escape
 Describe = Callable[[Record, int, int], str]  # a record, its job and its slot → the command or the call
 
 
+def described(describe: Describe, record: Record, number: int, slot: int) -> str:
+    """What *describe* says of a record that has run, or that it cannot: a report is no reason to end the run."""
+    try:
+        return describe(record, number, slot)
+    except Exception as error:
+        return f"(it cannot be shown: {type(error).__name__})"
+
+
 class Ending(NamedTuple):
     """Of one attempt. A call has neither an exit code nor a signal."""
 

@@ -25,4 +25,12 @@ def joblog_row(job_id: int, outcome: Outcome, command: str, now_s: float) -> byt
     numbers = (
         f"{job_id}\t:\t{end.started_s:.3f}\t{end.elapsed_s:10.3f}\t0\t{received}\t{code}\t{end.signal or 0}\t"
     )
-    return numbers.encode() + os.fsencode(command) + b"\n"
+    return numbers.encode() + _as_bytes(command) + b"\n"
+
+
+def _as_bytes(text: str) -> bytes:
+    """*text* as the system has it; what its encoding cannot say is escaped."""
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:
+        return text.encode("ascii", "backslashreplace")

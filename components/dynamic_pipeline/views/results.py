@@ -11,7 +11,7 @@ from dynamic_pipeline.attempts import Outcome, Succeeded
 from dynamic_pipeline.jobs import Job, JobState
 from dynamic_pipeline.records import Record
 from dynamic_pipeline.reports import CallReport, CommandReport
-from dynamic_pipeline.views.endings import Describe, ending, readable
+from dynamic_pipeline.views.endings import Describe, described, ending, readable
 
 
 def attempt_fields(outcome: Outcome, now_s: float) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def result_line(
     if isinstance(value, CommandReport) and end is not None:
         fields |= {"exit": end.exit, "signal": end.signal}
         fields |= {"stdout_bytes": value.stdout.size, "stderr_bytes": value.stderr.size}
-        fields["command"] = readable(describe(record, job.id, value.slot))
+        fields["command"] = readable(described(describe, record, job.id, value.slot))
     fields["attempts"] = attempts
     line = json.dumps(fields)
     if isinstance(value, CallReport):  # encoded by the worker that called

@@ -26,13 +26,27 @@ def summary_lines(
         yield "the input was not read to its end: what is left of it is in none of these counts"
     retries = "1 retry" if run.retries == 1 else f"{run.retries} retries"
     yield f"{run.succeeded} ok in {duration(elapsed_s)}, {retries}"
+    yield from _earlier(run)
     if run.cut_short:
         yield f"{run.cut_short} of those not run had begun, and were ended"
     yield from again
     yield from problems
     if run.signal is not None:
         yield f"stopped by {signal.Signals(run.signal).name}"
-    yield f"{run.failed} failed, {run.succeeded} ok, {run.unfinished} not run — exit {code}"
+    failed, ok = run.failed + run.failed_before + run.held, run.succeeded + run.succeeded_before
+    yield f"{failed} failed, {ok} ok, {run.unfinished} not run — exit {code}"
+
+
+def _earlier(run: Summary) -> Iterator[str]:
+    """What a resumed run has found done; the last line counts it too."""
+    if run.succeeded_before:
+        yield f"{run.succeeded_before} had been done before"
+    if run.failed_before:
+        yield f"{run.failed_before} had failed before; --retry-failed tries again"
+    if run.held:
+        yield f"{run.held} held: they took the whole run down with them; --retry-failed tries again"
+    if run.missing:
+        yield f"{run.missing} accepted by an earlier run, and not in today's input, were run too"
 
 
 def duration(elapsed_s: float) -> str:

@@ -8,13 +8,14 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Callable
 from time import time
 
 from dynamic_pipeline.attempts import Attempt
 from dynamic_pipeline.errors import AttemptFailed, Interrupted, PermanentError
 from dynamic_pipeline.process_group import ProcessGroup
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.reports import CommandReport
+from dynamic_pipeline.reports import CommandReport, LostOutput
 from dynamic_pipeline.slots import Slots
 from dynamic_pipeline.spool import IN_MEMORY, Spool
 from dynamic_pipeline.templates import Template
@@ -33,6 +34,14 @@ class CommandFailedForGood(CommandFailed, PermanentError):
     """The same, and another try would fail as well."""
 
 
+class OutputLost(AttemptFailed, PermanentError):
+    """Somebody has removed the files or the folder that commands write to; `OutputSink` ends the run for it."""
+
+    def __init__(self, text: str, path: str | None) -> None:
+        super().__init__(text)
+        self.value = LostOutput(f"{path} has been removed")
+
+
 class CommandWork:
     """Runs *template* filled with each record.
 
@@ -49,8 +58,14 @@ class CommandWork:
         timeout_s: float | None = None,
         folder: str | None = None,
         in_memory: int = IN_MEMORY,
+        started: Callable[[int, int, int], object] | None = None,
+        key_of: Callable[[Record], bytes] | None = None,
     ) -> None:
-        """*folder* is where the folder for outputs is made; *in_memory* see `Spool`."""
+        """*folder* is where the folder for outputs is made; *in_memory* see `Spool`.
+
+        *started* hears of each process: job, attempt, pid. *key_of* tells what a record is known by in every run.
+        """
+        self._started, self._key_of = started, key_of
         self._in_memory = in_memory
         self._template = template
         self._slots = Slots()
@@ -69,6 +84,7 @@ class CommandWork:
 
         Raises:
             CommandFailed: with the report, where there was a command. Interrupted: the run was forced to stop.
+            OutputLost: its output has nowhere to go, or has gone.
         """
         if self._is_aborted:
             raise Interrupted("not started")
@@ -102,10 +118,19 @@ class CommandWork:
             report.stdout.discard()
             report.stderr.discard()
             return failure, report._replace(code=code)
-        was_ended = self._wait(group)
-        code = group.reap()
-        report.stdout.seal()
-        report.stderr.seal()
+        try:
+            if self._started is not None:
+                self._started(attempt.job.id, attempt.number, group.pid)
+            was_ended = self._wait(group)
+            code = group.reap()
+        except BaseException:  # a fault of ours; nobody else knows of the process
+            group.destroy()
+            raise
+        try:
+            report.stdout.seal()
+            report.stderr.seal()
+        except FileNotFoundError as error:
+            raise OutputLost("the output of the command is lost", error.filename) from error
         report = report._replace(code=code, has_left_some=group.has_members())
         if was_ended and self._is_aborted:
             return Interrupted("ended by the forced stop"), report
@@ -126,8 +151,13 @@ class CommandWork:
             "PIPELINE_JOB_ATTEMPT": str(attempt.number),
             "PIPELINE_JOB_SLOT": str(report.slot),
         }
+        if self._key_of is not None:
+            env["PIPELINE_JOB_KEY"] = self._key_of(attempt.job.payload).hex()
         try:
-            stdout, stderr = report.stdout.open(), report.stderr.open()
+            try:
+                stdout, stderr = report.stdout.open(), report.stderr.open()
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise OutputLost("not started: its output has nowhere to go", self._folder) from error
             try:
                 return ProcessGroup(self._find(argv[0]), argv, env, stdout, stderr)
             except (OSError, ValueError) as error:
@@ -188,11 +218,16 @@ def _describe_code(code: int) -> str:
 
 def _start_failure(argv: list[bytes], error: OSError | ValueError) -> tuple[CommandFailed, int]:
     """What to say, and the exit code that a shell would have given."""
-    name = os.fsdecode(argv[0])
+    name = os.fsdecode(argv[0]) or "''"
     match error:
-        case ValueError():
+        case ValueError() if argv[0]:
             return CommandFailedForGood("bad record: an argument holds a NUL byte"), 126
-        case FileNotFoundError() | NotADirectoryError() | OSError(errno=errno.ENAMETOOLONG | errno.ELOOP):
+        case (
+            ValueError()  # an empty name, which Python does not even ask the system for
+            | FileNotFoundError()
+            | NotADirectoryError()
+            | OSError(errno=errno.ENAMETOOLONG | errno.ELOOP)
+        ):
             return CommandFailedForGood(f"exit 127 (not found): {name}"), 127
         case PermissionError():
             return CommandFailedForGood(f"exit 126 (not executable): {name}"), 126
