@@ -121,9 +121,10 @@ class GatedEvents:
     ) -> None:
         for (at, op), answer in zip(finishes, answers, strict=False):
             if answer is not True:
-                job = batch[at].attempt.job  # type: ignore[union-attr]  # `finish_of` made something of it
-                batch[at] = ev.JobUnfinished(job, Failed(_UNRECORDED, 0.0, ""))
                 self.unrecorded.append(op.seq)
+                if not op.will_retry:  # such a job is still in hand, and its end will be told
+                    job = batch[at].attempt.job  # type: ignore[union-attr]  # `finish_of` made something of it
+                    batch[at] = ev.JobUnfinished(job, Failed(_UNRECORDED, 0.0, ""))
         self._events.put_all(batch)
         self._passed += 1
         ends = sum(isinstance(event, (ev.JobSucceeded, ev.JobFailed, ev.JobUnfinished)) for event in batch)

@@ -408,7 +408,7 @@ def test_records_that_were_not_kept_whole_are_told(run: Starter, tmp_path: Path)
 def test_a_run_without_failures_leaves_no_file_of_them(run: Starter, tmp_path: Path) -> None:
     """And two lines at the end."""
     done = run("run", "-i", "-", "--", "true", stdin="a\nb\n")
-    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["pipeline.log"]
+    assert [] == list((tmp_path / "logs").glob("failed-*"))
     first, last = done.stderr.splitlines()[-2:]
     assert first.startswith("2 ok in ")
     assert first.endswith("s, 0 retries")
@@ -505,3 +505,35 @@ def test_outputs_that_somebody_removed_end_the_run(run: Starter, tmp_path: Path)
     assert (4, "a\n") == (done.process.returncode, (tmp_path / "ran").read_text())
     assert "the jobs' output cannot be written: " in done.stderr
     assert "has been removed" in done.stderr
+
+
+def test_no_row_stands_for_an_output_that_was_lost(tmp_path: Path) -> None:
+    """stdout is full: nothing more is started, and what was not shown is not called done."""
+    (tmp_path / "in").write_text("".join(f"{number}\n" for number in range(200)))
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [
+                *PIPELINE,
+                "run",
+                "-i",
+                "in",
+                "-j",
+                "2",
+                "--joblog",
+                "log.tsv",
+                "--",
+                "sh",
+                "-c",
+                "echo $1 >> ran; echo $1",
+                "sh",
+            ],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+
+    assert 4 == done.returncode
+    assert 1 == len((tmp_path / "log.tsv").read_text().splitlines())  # the header
+    assert len((tmp_path / "ran").read_text().split()) < 20

@@ -212,14 +212,16 @@ def _state(run: RunLine, path: Path) -> str:
 def _status(reader: Reader, run: RunLine, path: Path) -> dict[str, Any]:
     state = _state(run, path)
     counts = reader.counts(run.work, has_run_ended=state != "running")
-    ended_us = time.time() * _SHOWN_S if run.ended_us is None else run.ended_us
+    # When a killed one ended nobody knows: what is on record is when that was found out.
+    ended_us = None if state == "killed" else run.ended_us
+    until_us = time.time() * _SHOWN_S if state == "running" else ended_us
     return {
         "run": run.uuid,
         "state": state,
         "mode": run.mode,
         "started": _when(run.started_us),
-        "ended": None if run.ended_us is None else _when(run.ended_us),
-        "elapsed_s": round((ended_us - run.started_us) / _SHOWN_S, 3),
+        "ended": None if ended_us is None else _when(ended_us),
+        "elapsed_s": None if until_us is None else round((until_us - run.started_us) / _SHOWN_S, 3),
         "exit_code": run.exit_code,
         "input": run.input,
         **{str(name): count for name, count in counts.items()},

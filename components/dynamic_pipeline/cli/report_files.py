@@ -89,7 +89,8 @@ class ReportFiles:
         self._summary: CompleteFile | None = None
         self._started = datetime.now().astimezone()
         self._started_s = monotonic()
-        self.sinks: list[Sink] = []
+        self.sinks: list[Sink] = []  # these read outputs, which are gone once shown
+        self.sinks_after: list[Sink] = []  # these tell what is done, and so come after the output
 
     def records_are(self, format: str, headers: Mapping[str, bytes]) -> None:  # noqa: A002 - as users say it
         """What the input holds; *headers* of its tables, by the name of each, are known when they have been read."""
@@ -111,10 +112,11 @@ class ReportFiles:
                 self._open_sinks(self.describe)
         except OutputError:
             self.discard()
-            for sink in self.sinks:
-                with contextlib.suppress(OutputError):
-                    sink.close()
-            self.sinks.clear()
+            for sinks in (self.sinks, self.sinks_after):
+                for sink in sinks:
+                    with contextlib.suppress(OutputError):
+                        sink.close()
+                sinks.clear()
             raise
 
     def _open_sinks(self, describe: Describe) -> None:
@@ -124,7 +126,7 @@ class ReportFiles:
         if request.results is not None:
             from dynamic_pipeline.sinks.results import ResultsSink  # noqa: PLC0415 - same
 
-            self.sinks.append(ResultsSink(_open_results(request.results), describe))
+            self.sinks_after.append(ResultsSink(_open_results(request.results), describe))
         if request.junit is not None:
             from dynamic_pipeline.sinks.junit import JunitSink  # noqa: PLC0415 - same
 
@@ -143,7 +145,7 @@ class ReportFiles:
 
             path = request.joblog.removeprefix("+")
             file = GrowingFile.open(f"--joblog {path}", path, HEADER)
-            self.sinks.append(JobLogSink(file, describe, is_command=request.call is None))
+            self.sinks_after.append(JobLogSink(file, describe, is_command=request.call is None))
 
     def _complete_file(self, option: str, path: str) -> CompleteFile:
         from dynamic_pipeline.sinks.files import CompleteFile  # noqa: PLC0415 - only where it was asked for

@@ -29,6 +29,7 @@ from dynamic_pipeline.owned_thread import OwnedThread
 from dynamic_pipeline.retry import RetryPolicy
 from dynamic_pipeline.scaling import ScalingPolicy
 from dynamic_pipeline.signals import SignalInbox
+from dynamic_pipeline.sinks.after import in_turn
 from dynamic_pipeline.sinks.log import WARNING, LogSink, LogTarget
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary
@@ -161,9 +162,8 @@ def conduct(
         retry=RetryPolicy(settings.pipeline.max_retries),
         check_interval_s=settings.pipeline.check_interval,
         queue_capacity=settings.pipeline.queue_capacity,
-        # Reports first: they read outputs, which are gone once shown. The line that says a job was handled comes
-        # when its output has been written.
-        sinks=[*task.reports.sinks, *task.sinks, log],
+        # The line that says a job was handled comes when its output has been written, and so do the rows of reports.
+        sinks=[*task.reports.sinks, *in_turn(task.sinks, task.reports.sinks_after), log],
         drain_all=settings.shutdown.drain == "all",
         drain_timeout_s=settings.shutdown.drain_timeout,
         kill_grace_s=settings.shutdown.kill_grace,

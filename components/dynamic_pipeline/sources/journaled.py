@@ -16,7 +16,7 @@ from dynamic_pipeline.jobs import Job, JobState
 from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.held import Caution
 from dynamic_pipeline.journal.numbers import MOST_JOBS
-from dynamic_pipeline.journal.operations import Accept, Accepted, NewJob, Pending, StoredJob
+from dynamic_pipeline.journal.operations import Accept, Accepted, Barrier, NewJob, Pending, StoredJob
 from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.records import Record
 from dynamic_pipeline.stop import Stop
@@ -132,7 +132,14 @@ class JournaledSource:
             self._finish()
         except BaseException as raised:  # whatever it is: the iterating thread raises it
             error = raised
-        self._ready.put(_End(error))
+        with self._lock:  # what was read is accepted whatever happened: a pipe does not give it again
+            rest = list(self._gathered)
+            self._gathered.clear()
+        self._post(rest)
+        if error is None or isinstance(error, SourceStopped):
+            self._ready.put(_End(error))
+        else:  # told after what came before it
+            self._writer.post(Barrier(), lambda _: self._ready.put(_End(error)))
 
     def _look_for_stop(self) -> None:
         if self._stop.is_set:
