@@ -43,8 +43,13 @@ class SignalInbox:
                 self._before[signum] = signal.signal(signum, lambda *_: None)
 
     def stop_listening(self) -> None:
-        """The run is over; a late signal changes nothing any more, so the empty handlers stay."""
+        """The run is over; a late signal changes nothing any more, also while the interpreter ends.
+
+        It would give the signals back to the system before that, and a last Ctrl+C would turn the exit code into its own.
+        """
         signal.set_wakeup_fd(-1)
+        for signum in self._before:
+            signal.signal(signum, signal.SIG_IGN)
 
     def restore(self) -> None:
         """Give the signals back to whoever had them before `open`."""

@@ -18,6 +18,7 @@ from dynamic_pipeline.cli.console import (
     write_stderr,
 )
 from dynamic_pipeline.cli.dry_run import dry_run
+from dynamic_pipeline.cli.in_turn import in_turn
 from dynamic_pipeline.cli.plan import Task, plan
 from dynamic_pipeline.cli.policy import make_halt, make_policy
 from dynamic_pipeline.cli.request import Request
@@ -29,7 +30,6 @@ from dynamic_pipeline.owned_thread import OwnedThread
 from dynamic_pipeline.retry import RetryPolicy
 from dynamic_pipeline.scaling import ScalingPolicy
 from dynamic_pipeline.signals import SignalInbox
-from dynamic_pipeline.sinks.after import in_turn
 from dynamic_pipeline.sinks.log import WARNING, LogSink, LogTarget
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary

@@ -71,16 +71,22 @@ def salvage(path: Path) -> Salvaged | None:
             for suffix in ("", "-wal"):
                 if Path(f"{found}{suffix}").exists():
                     shutil.copyfile(f"{found}{suffix}", f"{copy}{suffix}")
+            _fill_up(copy)
             schema.create(new)
             counts = _fill(copy, new)
             if not counts[0]:
-                raise JournalError(f"{path}: nothing of it can be read", hint="move it away to begin anew")
+                raise _hopeless(path)
             _exchange(path, new, kept)
     except OSError as error:
         raise JournalError(f"{path}: cannot be salvaged: {error.strerror}") from None
     except sqlite3.Error as error:
-        raise opening_fault(error, path) from error
+        raise (_hopeless(path) if is_damage(error) else opening_fault(error, path)) from error
     return Salvaged(*counts, kept)
+
+
+def _hopeless(path: Path) -> JournalError:
+    """An empty journal in its place would make a resume begin anew in silence."""
+    return JournalError(f"{path}: nothing of it can be read", hint="move it away to begin anew")
 
 
 def _is_whole(path: Path) -> bool:
@@ -136,6 +142,15 @@ def _name_too(old: str, new: str) -> None:
     except OSError:  # some file systems have one name for a file
         shutil.copyfile(old, new)
         Path(new).chmod(0o600)
+
+
+def _fill_up(copy: Path) -> None:
+    """Give a file that was cut the size that its header tells: SQLite would not even open it."""
+    with copy.open("rb") as file:
+        header = file.read(32)
+    size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    with contextlib.suppress(OSError):  # its header is damaged too
+        os.truncate(copy, max(copy.stat().st_size, (1 << 16 if size == 1 else size) * pages))
 
 
 def _fill(damaged: Path, new: Path) -> tuple[int, int, int, int, int]:
