@@ -28,7 +28,7 @@ def tests(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Branch coverage of the tests that run in this process."""
     session.install("-e", ".[dev]")
-    session.run("coverage", "run", "-m", "pytest", "-q", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-q", "-n", "0", *session.posargs)
     session.run("coverage", "report", "--show-missing")
 
 
@@ -89,6 +89,8 @@ def setup(session: nox.Session) -> None:
     session.run(
         "pytest",
         "-q",
+        "-n",
+        "0",
         "-m",
         "soak",
         "--timeout",
@@ -122,7 +124,17 @@ def soak(session: nox.Session) -> None:
     """The long tests: 500 interrupted runs, the demo in real time, races by the thousand."""
     session.install("-e", ".[test]")
     session.run(
-        "pytest", "-q", "-m", "soak", "--timeout", "1800", "-o", "faulthandler_timeout=0", *session.posargs
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-m",
+        "soak",
+        "--timeout",
+        "1800",
+        "-o",
+        "faulthandler_timeout=0",
+        *session.posargs,
     )
 
 

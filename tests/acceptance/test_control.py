@@ -146,7 +146,7 @@ def test_the_number_of_workers_follows_a_file(start: Starter, tmp_path: Path) ->
     jobs = tmp_path / "jobs"
     jobs.write_text("0\n")
     options = ("--jobs-file", "jobs", "--set", "pipeline.check_interval=20ms", "--max-retries", "0")
-    script = 'until test -e go; do sleep 0.01; done; echo "$1 $PIPELINE_JOB_SLOT"'
+    script = 'touch "begun.$1"; until test -e go; do sleep 0.01; done; echo "$1 $PIPELINE_JOB_SLOT"'
     program = start("run", "-i", "-", *options, "--", "sh", "-c", script, "sh", stdin="a\nb\nc\n")
     program.wait_for("pipeline running")
     jobs.write_text("lots\n")
@@ -154,6 +154,7 @@ def test_the_number_of_workers_follows_a_file(start: Starter, tmp_path: Path) ->
     assert " handled by " not in program.log
     jobs.write_text("3\n")
     program.wait_for("added worker (total 3)")
+    wait_until(lambda: len(list(tmp_path.glob("begun.*"))) == 3)
     (tmp_path / "go").touch()
 
     assert program.wait() == 0
