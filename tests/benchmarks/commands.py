@@ -46,11 +46,14 @@ os.rmdir(folder)
 
 
 def contenders(records: Path) -> dict[str, list[str]]:
-    ours = [sys.executable, str(ROOT / "pipeline.py"), "run", "-i", str(records), "-j", "8"]
+    journalled = [sys.executable, str(ROOT / "pipeline.py"), "run", "-i", str(records), "-j", "8"]
+    ours = [*journalled, "--durability", "off"]
     loop = [sys.executable, "-c", LOOP, str(records)]
     found = {
         "ours --": [*ours, "--", "true"],
         "ours -c": [*ours, "-c", "true {}"],
+        "ours, journal normal": [*journalled, "--durability", "normal", "--", "true"],
+        "ours, journal full": [*journalled, "--", "true"],
         "bare loop, true": [*loop, "true"],
         "bare loop, sh -c": [*loop, "/bin/sh", "-c", 'true "$1"', "sh"],
         "xargs -P8": ["xargs", "-a", str(records), "-P8", "-n1", "true"],
@@ -78,7 +81,7 @@ def main() -> None:
                 records.write_text("".join(f"{number}\n" for number in range(count)))
                 costs.setdefault(name, []).append((seconds(command, folder) - least_s) / (count - 1))
     for name, measured in costs.items():
-        print(f"{name:20}{statistics.median(measured) * 1000:8.2f} ms a job")
+        print(f"{name:22}{statistics.median(measured) * 1000:8.2f} ms a job")
 
     def ratio(name: str, base: str) -> str:
         if base not in costs:
@@ -91,6 +94,10 @@ def main() -> None:
     print(f"xargs -P8 / ours           {ratio('xargs -P8', 'ours --')}   goal >= 1.2")
     print(f"ours / bare loop           {ratio('ours --', 'bare loop, true')}   goal <= 1.3")
     print(f"ours -c / bare loop sh -c  {ratio('ours -c', 'bare loop, sh -c')}   goal <= 1.3")
+    for durability in ("normal", "full"):
+        print(
+            f"journal {durability:6} / without    {ratio(f'ours, journal {durability}', 'ours --')}   goal <= 1.15"
+        )
 
 
 if __name__ == "__main__":
