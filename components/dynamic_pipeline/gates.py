@@ -86,8 +86,12 @@ class GatedEvents:
         writer: JournalWriter,
         capacity: int,
         on_failed: Callable[[JournalError], object],
+        room_bell: Bell,
     ) -> None:
         self._events = events
+        self._room = (
+            room_bell  # where the orchestrator waits for room: here too it may be the journal that was behind
+        )
         self._writer = writer
         self._capacity = capacity
         self._on_failed = on_failed
@@ -127,6 +131,8 @@ class GatedEvents:
                     batch[at] = ev.JobUnfinished(job, Failed(_UNRECORDED, 0.0, ""))
         self._events.put_all(batch)
         self._passed += 1
+        if self._put - self._passed == self._capacity - 1:
+            self._room.ring()
         ends = sum(isinstance(event, (ev.JobSucceeded, ev.JobFailed, ev.JobUnfinished)) for event in batch)
         if ends:
             self.ended += ends

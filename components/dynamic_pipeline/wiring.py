@@ -89,7 +89,7 @@ class Run:
         self._journal = journal
         if journal is not None:
             self._told, executor = journal.stand_between(
-                self._events, executor, lambda error: self._inbox.put(SinkFailed(error)), self._crashed
+                self._events, executor, bell, lambda error: self._inbox.put(SinkFailed(error)), self._crashed
             )
             reading.append(OwnedThread("reader", journal.source.read, self._crashed))
         self._orchestrator = Orchestrator(

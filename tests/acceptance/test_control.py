@@ -90,7 +90,7 @@ def test_a_call_that_takes_too_long_fails_alone(start: Starter, tmp_path: Path) 
         def call(record):
             job = current_job()
             while record == "2" and not job.should_stop:
-                time.sleep(0.005)
+                time.sleep(0.005)  # as a function does that asks now and then; no test waits by it
             print(f"{job.id} {job.attempt} {record} {job.should_stop}\\n", end="")
         """,
     )

@@ -79,7 +79,11 @@ def test_another_command_is_not_mixed_in(tmp_path: Path) -> None:
     done = run(tmp_path, "--resume", script="echo other")
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--resume: the journal has no such work; the latest differs in" in done.stderr
+    (line, hint) = done.stderr.splitlines()
+    assert line.startswith(
+        "pipeline: error: --resume: the journal has no such work; the latest differs in its text: "
+    )
+    assert hint.startswith("  hint: ")
     assert "echo other" in done.stderr
 
 
@@ -119,6 +123,60 @@ def queued(folder: Path) -> int:
     with sqlite3.connect(f"file:{folder / 'logs' / 'journal.db'}?mode=ro", uri=True) as connection:
         (count,) = connection.execute("SELECT count(*) FROM jobs").fetchone()
         return int(count)
+
+
+def test_the_same_line_resumes_with_its_reports_and_outputs(tmp_path: Path) -> None:
+    """Kept outputs and rows go on where the killed run left them; anybody else's are still refused."""
+    (tmp_path / "in").write_text(lines(*range(1, 9)))
+    script = 'test "$1" -lt 4 || test -e go || sleep 60; echo "$1"'
+    kept = ("--output", "out", "--joblog", "log.tsv", "--results", "r.jsonl")
+    with subprocess.Popen(
+        work("-j", "2", *kept, script=script), cwd=tmp_path, stderr=subprocess.DEVNULL
+    ) as killed:
+        log = tmp_path / "log.tsv"
+        wait_until(lambda: log.exists() and len(log.read_text().splitlines()) == 4)
+        killed.kill()
+    (tmp_path / "go").touch()
+    done = run(tmp_path, "-j", "2", *kept, "--resume", script=script)
+
+    assert (done.returncode, last(done.stderr)) == (0, "0 failed, 8 ok, 0 not run — exit 0"), done.stderr
+    outputs = {path.stem: path.read_text() for path in (tmp_path / "out").glob("*.out")}
+    assert outputs == {str(number): f"{number}\n" for number in range(1, 9)}
+    seqs = [row.split("\t")[0] for row in log.read_text().splitlines()[1:]]
+    assert sorted(seqs) == [str(number) for number in range(1, 9)]
+    assert run(tmp_path, *kept, script=script).returncode == 2
+    fresh = run(tmp_path, "--output", "out", "--resume", "--state-dir", "elsewhere", script=script)
+    assert (fresh.returncode, "it holds outputs already" in fresh.stderr) == (2, True)
+    after = run(tmp_path, "--state-dir", "elsewhere", script="true")
+    assert "killed" not in after.stderr + (tmp_path / "elsewhere" / "pipeline.log").read_text()
+
+
+def test_what_failed_is_offered_as_the_same_work(tmp_path: Path) -> None:
+    """Other work of the same kind would be what the next --resume finds; the offer holds no matter how it was run."""
+    (tmp_path / "in").write_text(lines("a", "b"))
+    script = 'echo "$1" >> ran; test -e good || test "$1" = a'
+    run(tmp_path, "--resume", "--max-retries", "0", script=script)
+    told = run(
+        tmp_path, "--resume", "--max-retries", "0", "--durability", "normal", "--retry-failed", script=script
+    )
+    (offer,) = (line for line in told.stderr.splitlines() if line.startswith("run them again: "))
+    (tmp_path / "good").touch()
+    done = subprocess.run(
+        ["bash", "-c", offer.removeprefix("run them again: ")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert " -i in --retry-failed --quiet " in offer
+    assert "--resume" not in offer
+    assert (done.returncode, last(done.stderr)) == (0, "0 failed, 2 ok, 0 not run — exit 0")
+    assert ran(tmp_path) == Counter({"a": 1, "b": 3})
+    assert last(run(tmp_path, "--resume", "--max-retries", "0", script=script).stderr).startswith(
+        "0 failed, 2 ok"
+    )
 
 
 def test_order_is_that_of_todays_input(tmp_path: Path) -> None:

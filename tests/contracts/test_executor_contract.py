@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import subprocess
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -680,3 +682,15 @@ def test_the_double_begins_calls_in_order() -> None:
     executor.finish()
     assert [call.future for call in executor.running] == futures[1:]
     assert [call.future for call in seen] == [call.future for call in executor.submitted] == futures
+
+
+def test_the_end_of_the_interpreter_ends_a_pause() -> None:
+    """What was accepted is run, as the stdlib's pool does; otherwise it would wait for ever."""
+    code = (
+        "from dynamic_pipeline import ResizableThreadPoolExecutor as Pool\n"
+        "pool = Pool(1)\npool.resize(0)\npool.submit(print, 'run')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE_S * 3, check=True
+    )
+    assert done.stdout == "run\n"

@@ -13,7 +13,7 @@ from dynamic_pipeline import events as ev
 from dynamic_pipeline.attempts import Attempt, Succeeded
 from dynamic_pipeline.errors import SourceStopped
 from dynamic_pipeline.gates import GatedEvents
-from dynamic_pipeline.handover import Handover
+from dynamic_pipeline.handover import Bell, Handover
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.journal.faults import JournalBroken, JournalError
 from dynamic_pipeline.journal.identity import job_key
@@ -59,7 +59,7 @@ class Line:
         self.writer = JournalWriter(store, on_crash=crash)
         self.source = JournaledSource(source, self.writer, new_job, restore, self.stop)
         self.events: Handover[ev.Event] = Handover()
-        self.gate = GatedEvents(self.events, self.writer, 4096, bool)
+        self.gate = GatedEvents(self.events, self.writer, 4096, bool, Bell())
         self.source.ends_at(self.gate)
         self.drawn: list[Job] = []
 

@@ -21,7 +21,7 @@ from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.reports import CallReport, CommandReport
 from dynamic_pipeline.spool import Spool
 
-from tests.doubles import PATIENCE_S, Gate, ManualExecutor, ScriptedWork, kinds, wait_until
+from tests.doubles import PATIENCE_S, Gate, ManualExecutor, ScriptedWork, Spawned, kinds, wait_until
 from tests.journaling import begun, crash, is_sound, rows
 
 PAYLOADS = [b"a", b"b", b"c", b"d"]
@@ -59,7 +59,8 @@ class Doors:
         self.executor = GatedExecutor(self.pool, self.writer, lambda seq: seq in self.alone)
         self.events: Handover[ev.Event] = Handover(capacity=capacity)
         self.errors: list[JournalError] = []
-        self.gate = GatedEvents(self.events, self.writer, capacity, self.errors.append)
+        self.room = Bell()
+        self.gate = GatedEvents(self.events, self.writer, capacity, self.errors.append, self.room)
         self.work = ScriptedWork()
 
     def submit(self, seq: int, number: int = 1) -> Future[Any]:
@@ -370,6 +371,19 @@ def test_there_is_room_while_neither_side_is_full(doors: Doors) -> None:
     found.append(doors.gate.has_room())
 
     assert [True, True, True, False, False, True] == found
+
+
+def test_who_waits_for_the_journal_is_woken_when_it_has_caught_up(doors: Doors) -> None:
+    """The collector was not behind, so nobody else would ring."""
+    for number in range(3):
+        doors.gate.put(ev.Draining(number))
+    assert not doors.gate.has_room()
+    waiting = Spawned(lambda: doors.room.wait(bool, 3 * PATIENCE_S))  # longer than anybody here waits for it
+    wait_until(lambda: doors.room.parked)
+    doors.commit()
+    waiting.result()
+
+    assert doors.gate.has_room() is False  # now they wait for the collector, which rings itself
 
 
 def test_everything_in_the_line_ends_in_a_sound_journal(path: Path) -> None:

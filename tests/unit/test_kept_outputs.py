@@ -29,9 +29,15 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+def begun(folder: str, *, is_resumed: bool = False) -> KeptOutputs:
+    kept = KeptOutputs(folder)
+    kept.begin(is_resumed=is_resumed)
+    return kept
+
+
 def test_each_job_has_its_files(tmp_path: Path) -> None:
     """`.out` always, `.err` only if something was written to it, and nothing else is left in the folder."""
-    kept = KeptOutputs(str(tmp_path / "made" / "here"))
+    kept = begun(str(tmp_path / "made" / "here"))
     kept.put(output(kept, 1, b"one\n\0", b"oh"))
     kept.put(output(kept, 10, b""))
     kept.close()
@@ -41,7 +47,7 @@ def test_each_job_has_its_files(tmp_path: Path) -> None:
 
 def test_a_command_that_could_not_be_started_has_an_empty_file(tmp_path: Path) -> None:
     """It was a job too; why it failed is in the log."""
-    kept = KeptOutputs(str(tmp_path))
+    kept = begun(str(tmp_path))
     kept.put(Output(1, Spool(str(tmp_path / "x"), -1), Spool(str(tmp_path / "y"), -1)))
     kept.close()
 
@@ -50,7 +56,7 @@ def test_a_command_that_could_not_be_started_has_an_empty_file(tmp_path: Path) -
 
 def test_files_are_readable_as_any_other(tmp_path: Path) -> None:
     """The mode is that of a file made by a redirection: the user's mask decides."""
-    kept = KeptOutputs(str(tmp_path))
+    kept = begun(str(tmp_path))
     kept.put(output(kept, 1, b"x"))
     (tmp_path / "another").touch()
 
@@ -63,8 +69,8 @@ def test_a_folder_that_holds_outputs_is_refused(tmp_path: Path, name: str) -> No
     (tmp_path / name).touch()
 
     with pytest.raises(UsageError, match=f"it holds outputs already, such as {name}") as caught:
-        KeptOutputs(str(tmp_path))
-    assert "name a new folder, or remove what is in this one" == caught.value.hint
+        begun(str(tmp_path))
+    assert "name a new folder, or remove what is in this one; --resume goes on with it" == caught.value.hint
     assert [name] == names(tmp_path)
 
 
@@ -73,7 +79,7 @@ def test_a_folder_with_other_files_is_taken(tmp_path: Path) -> None:
     for name in ("a.out", "1.out.gz", "1", ".out"):
         (tmp_path / name).touch()
 
-    KeptOutputs(str(tmp_path)).close()
+    begun(str(tmp_path)).close()
     assert 4 == len(names(tmp_path))
 
 
@@ -89,7 +95,7 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_what_appears_later_is_not_overwritten(tmp_path: Path) -> None:
     """A run beside this one was faster: told as any output that cannot be written, and its file is whole."""
-    kept = KeptOutputs(str(tmp_path))
+    kept = begun(str(tmp_path))
     (tmp_path / "1.out").write_bytes(b"theirs")
 
     with pytest.raises(OutputError) as caught:
@@ -101,7 +107,7 @@ def test_what_appears_later_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_an_output_that_cannot_be_moved_leaves_no_empty_file(tmp_path: Path) -> None:
     """An empty file would say that the job wrote nothing."""
-    kept = KeptOutputs(str(tmp_path))
+    kept = begun(str(tmp_path))
     lost = output(kept, 1, b"lost")
     Path(kept.spools, "1.1.out").unlink()
 
@@ -112,9 +118,20 @@ def test_an_output_that_cannot_be_moved_leaves_no_empty_file(tmp_path: Path) -> 
 
 def test_the_hidden_folder_stays_while_another_run_uses_it(tmp_path: Path) -> None:
     """Its outputs are there; whoever ends last removes it."""
-    kept = KeptOutputs(str(tmp_path))
+    kept = begun(str(tmp_path))
     theirs = Path(kept.spools, "theirs")
     theirs.touch()
     kept.close()
 
     assert theirs.exists()
+
+
+def test_a_resumed_run_replaces_what_an_earlier_one_has_left_of_a_job(tmp_path: Path) -> None:
+    """It was not on record as done; what it wrote to stderr then is gone too, and other jobs keep theirs."""
+    for name in ("1.out", "1.err", "2.out"):
+        (tmp_path / name).write_text("earlier")
+    kept = begun(str(tmp_path), is_resumed=True)
+    kept.put(output(kept, 1, b"now"))
+    kept.close()
+
+    assert {"1.out": b"now", "2.out": b"earlier"} == files(tmp_path)

@@ -239,3 +239,11 @@ def test_calls_that_hang_without_end_stop_the_run() -> None:
         bench.step(msg.TimedOut(attempt, LATE))
     (drain,) = (event for event in bench.told if isinstance(event, ev.DrainStarted))
     assert drain.reason == f"{MOST_OVERDUE} calls hang and cannot be ended"
+
+
+def test_beside_a_time_limit_nothing_waits_inside_the_executor() -> None:
+    """The worker that comes back from an overdue call would take it, and one too many would run."""
+    bench = Bench(limit=2, looks_ahead=False)
+    bench.accept(9)
+    bench.step()
+    assert (len(bench.executor.running), len(bench.executor.waiting)) == (2, 0)

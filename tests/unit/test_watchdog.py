@@ -122,3 +122,25 @@ def test_work_without_flags_never_asks_to_stop() -> None:
 
     assert isinstance(outcome, Succeeded)
     assert outcome.value is False
+
+
+def test_a_look_that_a_garbage_collection_disturbs_is_taken_again(
+    clock: FakeClock, inbox: Handover[Message]
+) -> None:
+    """A finalizer may let workers go on in the middle of it, and the dict is another one then."""
+
+    class Disturbed(dict[int, tuple[float, Attempt, str]]):
+        looks = 0
+
+        def values(self) -> Any:
+            self.looks += 1
+            if self.looks == 1:
+                raise RuntimeError("dictionary changed size during iteration")
+            return super().values()
+
+    dog = Watchdog(call_with_payload(str), 5.0, inbox, Stop(), clock)
+    dog._running = running = Disturbed({7: (clock() - 1, attempt(7), "worker-01")})
+    dog.look()
+
+    assert [TimedOut] == [type(message) for message in inbox.take_nowait()]
+    assert 2 == running.looks

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import typer
 
-# The inputs are others, the reports of the run before stay, and whoever types it wants to see what happens.
-_LEFT_OUT = {"command", "inputs", "junit", "summary_json", "cron"}
+# Inputs and what comes of earlier runs are said anew, the reports of the run before stay, and whoever types it
+# wants to see what happens.
+_LEFT_OUT = {"command", "inputs", "resume", "retry_failed", "junit", "summary_json", "cron"}
 _GROWING = {"joblog", "results"}  # files that the next run would refuse as they are
 
 
@@ -30,7 +31,4 @@ def _words(option: str, name: str, value: object) -> Iterator[str]:
     for one in value if isinstance(value, (list, tuple)) else (value,):
         text = str(one)
         yield option
-        if name == "output":
-            yield f"{text.rstrip('/')}-again"
-        else:
-            yield f"+{text}" if name in _GROWING and text[:1] not in {"+", "-"} else text
+        yield f"+{text}" if name in _GROWING and text[:1] not in {"+", "-"} else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -23,7 +24,7 @@ from dynamic_pipeline.journal.recovery import Recovery
 from dynamic_pipeline.journal.runs import NewRun
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.journal.writer import JournalWriter
-from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE
+from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE, USAGE
 from dynamic_pipeline.records import Record
 from dynamic_pipeline.sources.journaled import JournaledSource, JournalLine
 from dynamic_pipeline.stop import Stop
@@ -52,9 +53,17 @@ class Journal(JournalLine):
     """An open journal, with the lock and the thread that writes it."""
 
     def __init__(
-        self, lock: JournalLock, store: Store, task: bytes, record_format: str, notes: list[str]
+        self,
+        lock: JournalLock,
+        store: Store,
+        task: bytes,
+        record_format: str,
+        notes: list[str],
+        *,
+        is_resumed: bool,
     ) -> None:
         super().__init__()
+        self.is_resumed = is_resumed  # an earlier run was found
         self._format = record_format
         self._lock = lock
         self._store = store
@@ -78,7 +87,9 @@ class Journal(JournalLine):
             self.writer.post(Reopen(JobState.HELD))
 
     def abandon(self) -> None:
-        """There will be no run after all."""
+        """There will be no run after all: this one has ended, and was not killed."""
+        with contextlib.suppress(JournalError):
+            self._store.apply([EndRun(USAGE, 0, 0, 0, 0, now_us())])
         self._store.abandon()
         self._lock.release()
 
@@ -166,7 +177,7 @@ def open_journal(request: Request, settings: Settings, run_id: str, record_forma
         raise
     if work is not None:
         notes.append(f"resuming: {run.jobs} jobs of earlier runs are known")
-    return Journal(lock, store, task, record_format, notes)
+    return Journal(lock, store, task, record_format, notes, is_resumed=work is not None)
 
 
 def _put_in_order(recovery: Recovery, settings: Settings) -> list[str]:
@@ -207,8 +218,8 @@ def _work_to_resume(store: Store, task: bytes, parts: dict[str, str]) -> int | N
         return work.work
     if (other := store.find_work()) is None:
         return None
-    differences = "\n  ".join(identity.differences(other.parts, parts))
+    differences = "; ".join(identity.differences(other.parts, parts))
     raise UsageError(
-        f"--resume: the journal has no such work; the latest differs in\n  {differences}",
+        f"--resume: the journal has no such work; the latest differs in its {differences}",
         hint="leave out --resume to begin it, or choose another --state-dir",
     )

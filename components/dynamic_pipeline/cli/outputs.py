@@ -13,6 +13,7 @@ from dynamic_pipeline.stop import Stop
 
 if TYPE_CHECKING:
     from dynamic_pipeline.lead import Lead
+    from dynamic_pipeline.sinks.kept import KeptOutputs
     from dynamic_pipeline.sinks.output import OutputSink
 
 
@@ -24,6 +25,7 @@ class OutputPlan(NamedTuple):
     folder: str | None = None  # for outputs of running jobs
     in_memory: int = IN_MEMORY
     after_work: Callable[[], object] = bool
+    kept: KeptOutputs | None = None
 
     def paced(self, source: Iterable[Any]) -> Iterable[Any]:
         """*source*, held where it would run too far ahead."""
@@ -44,8 +46,10 @@ def plan_output(request: Request, stop: Stop) -> OutputPlan:
         from dynamic_pipeline.sinks.kept import KeptOutputs  # noqa: PLC0415 - same
 
         kept = KeptOutputs(request.output)  # of all jobs, also with -q: it was asked for
+        if not request.is_resumed:  # else it is known when the journal is open
+            kept.begin(is_resumed=False)
         sink = OutputSink(kept.put, spools=kept.spools)
-        return OutputPlan(sink, None, kept.spools, -1, kept.close)
+        return OutputPlan(sink, None, kept.spools, -1, kept.close, kept)
     shown = partial(
         OutputSink,
         is_tagged=request.is_tagged,

@@ -88,7 +88,7 @@ class Plan:
     """What is to be run, with nothing to be refused any more; its `task` is made when the rest is open."""
 
     reports: ReportFiles
-    task: Callable[[Journal | None], Task]  # raises OSError: there is no folder for outputs
+    task: Callable[[Journal | None], Task]  # raises UsageError, OSError: about the folder for outputs
     record_format: Format | None = None  # None: the simulation
     abandon: Callable[[], object] = bool  # if there will be no task
 
@@ -159,6 +159,8 @@ def _plan_commands(
     reports: ReportFiles,
     journal: Journal | None,
 ) -> Task:
+    if output.kept is not None:
+        output.kept.begin(is_resumed=journal is not None and journal.is_resumed)
     work = CommandWork(
         template,
         run_id=reports.run_id,

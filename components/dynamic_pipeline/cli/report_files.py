@@ -8,7 +8,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -44,7 +44,8 @@ def check_reports(request: Request) -> None:
         path = name.removeprefix("+") if option in grows else name
         if path in {"", "-"}:
             raise UsageError(f"{option} needs the name of a file")
-        _check_path(option, path, may_hold_rows=option not in grows or name != path)
+        may_hold_rows = option not in grows or name != path or request.is_resumed
+        _check_path(option, path, may_hold_rows=may_hold_rows)
         other = seen.setdefault(os.path.realpath(path), option)
         if other != option:
             raise UsageError(f"{other} and {option} name the same file")
@@ -81,6 +82,7 @@ class ReportFiles:
         self.describe: Describe | None = None  # None for the simulation, whose jobs have no records
         self._request = request
         self._state_dir = state_dir
+        self.can_resume = False  # a journal knows the jobs, and the input can be read again
         self._suffix = ""  # of a file of records
         self._headers: Mapping[str, bytes] = {}
         self._junit: JunitSink | None = None
@@ -166,8 +168,7 @@ class ReportFiles:
         if self._failed.error is not None:
             lines.append(f"the failed records could not be kept: {self._failed.error.strerror}")
         elif self._failed.paths:
-            inputs = [word for path in self._failed.paths for word in ("-i", path)]
-            words = [*_program(), "run", *inputs, *self._request.again]
+            words = [*_program(), "run", *self._which(self._failed.paths)]
             here = f"cd {display([os.fsencode(os.getcwd())])} && " if self._request.is_silent else ""  # noqa: PTH109 - text
             lines.append(f"run them again: {here}{display([os.fsencode(word) for word in words])}")
         if count := self._failed.left_out:
@@ -175,6 +176,22 @@ class ReportFiles:
                 f"without {count} failed record{'s' * (count > 1)} too long to be kept, or with an open quote"
             )
         return lines
+
+    def _which(self, kept: Sequence[str]) -> Iterator[str]:
+        """The options after `run`: the failed ones of the same input if a journal knows them, else the *kept* records.
+
+        Those would be other work of the same kind, and the one that a later `--resume` finds.
+        """
+        for path in self._request.inputs if self.can_resume else kept:
+            yield from ("-i", path)
+        if self.can_resume:
+            yield "--retry-failed"
+            yield from self._request.again
+            return
+        before = ""
+        for word in self._request.again:  # numbers begin at 1 again, so outputs go to a folder of their own
+            yield f"{word.rstrip('/')}-again" if before == "--output" else word
+            before = word
 
     def finish(self, summary: Summary, code: int) -> tuple[int, list[str]]:
         """Complete the reports; the exit code, which is another one if that failed, and what to tell."""

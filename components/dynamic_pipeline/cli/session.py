@@ -72,6 +72,7 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
             from dynamic_pipeline.cli.journaling import open_journal  # noqa: PLC0415 - brings SQLite
 
             journal = open_journal(request, settings, planned.reports.run_id, planned.record_format)
+            planned.reports.can_resume = "-" not in (request.inputs or ("-",))
         task = planned.task(journal)
     except (UsageError, IoFault, OSError) as error:
         planned.abandon()

@@ -128,12 +128,7 @@ def _exchange(path: Path, new: Path, kept: Path) -> None:
     for suffix in ("-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     new.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some file systems cannot
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+    place.sync_folder(path)
 
 
 def _name_too(old: str, new: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -10,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
+from dynamic_pipeline.journal import place
 from dynamic_pipeline.journal.faults import JournalError, damaged, opening_fault
 from dynamic_pipeline.journal.place import APPLICATION_ID
 from dynamic_pipeline.journal.queries import read_sql
@@ -75,12 +75,7 @@ def create(path: Path) -> None:
     finally:
         connection.close()
     made.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some file systems cannot
-            os.fsync(folder)
-    finally:
-        os.close(folder)
+    place.sync_folder(path)
 
 
 def _clear_away(path: Path, made: Path) -> None:

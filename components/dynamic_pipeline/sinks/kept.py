@@ -17,25 +17,34 @@ _NUMBERED = re.compile(r"[0-9]+\.(out|err)")
 class KeptOutputs:
     """`ID.out` and, where something was written to it, `ID.err` in *folder*, which is made if missing.
 
-    Nothing is ever overwritten.
+    Nothing is ever overwritten, but by a resumed run what earlier runs of the same work have left of a job.
 
     Raises:
-        UsageError: it holds such files already. OSError: it cannot be made or read.
+        UsageError: it is no folder.
     """
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
-        if self._folder.is_dir():
-            for name in os.listdir(self._folder):  # noqa: PTH208 - names are all that counts
-                if _NUMBERED.fullmatch(name):
-                    raise UsageError(
-                        f"--output {folder}: it holds outputs already, such as {name}",
-                        hint="name a new folder, or remove what is in this one",
-                    )
-        elif os.path.lexists(self._folder):
+        self._may_replace = False
+        if os.path.lexists(self._folder) and not self._folder.is_dir():
             raise UsageError(f"--output {folder}: is not a folder")
         # Commands write here: a move from there is a change of name, however large the output is.
         self.spools = str(self._folder / ".running")
+
+    def begin(self, *, is_resumed: bool) -> None:
+        """The run is about to begin; the numbers of its jobs are those of earlier runs only if it *is_resumed*.
+
+        Raises:
+            UsageError: the folder holds outputs of other jobs. OSError: it cannot be made or read.
+        """
+        self._may_replace = is_resumed
+        is_looked_at = self._folder.is_dir() and not is_resumed
+        for name in os.listdir(self._folder) if is_looked_at else ():  # noqa: PTH208 - names are all that counts
+            if _NUMBERED.fullmatch(name):
+                raise UsageError(
+                    f"--output {self._folder}: it holds outputs already, such as {name}",
+                    hint="name a new folder, or remove what is in this one; --resume goes on with it",
+                )
         os.makedirs(self.spools, exist_ok=True)  # noqa: PTH103 - text in, text out
 
     def put(self, output: Output) -> None:
@@ -47,6 +56,8 @@ class KeptOutputs:
         self._keep(output.stdout, f"{output.job_id}.out")
         if output.stderr.size:
             self._keep(output.stderr, f"{output.job_id}.err")
+        elif self._may_replace:
+            (self._folder / f"{output.job_id}.err").unlink(missing_ok=True)
         output.stderr.discard()
 
     def close(self) -> None:
@@ -57,6 +68,9 @@ class KeptOutputs:
     def _keep(self, spool: Spool, name: str) -> None:
         path = str(self._folder / name)
         try:
+            if self._may_replace:
+                spool.move(path)
+                return
             # The name is taken first: a run beside this one, or a job, may have made it since we looked.
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
             try:

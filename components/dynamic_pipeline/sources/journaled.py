@@ -48,17 +48,18 @@ class JournalLine:
         self,
         events: Handover[Event],
         executor: ResizableExecutor,
+        room_bell: Bell,
         on_failed: Callable[[JournalError], object],
         crashed: Callable[[str, BaseException], object],
     ) -> tuple[GatedEvents, GatedExecutor]:
-        """The doors to put in front of *events* and *executor*.
+        """The doors to put in front of *events* and *executor*; *room_bell* is that of *events*.
 
         *on_failed* hears once that nothing can be recorded any more, *crashed* of an error of ours; neither
         may block.
         """
         self.tell = lambda text: events.put(Warned(text))
         self.crashed = crashed
-        self.gate = GatedEvents(events, self.writer, events.capacity or 0, on_failed)
+        self.gate = GatedEvents(events, self.writer, events.capacity or 0, on_failed, room_bell)
         self.source.ends_at(self.gate)
         alone = self.source.alone
         return self.gate, GatedExecutor(executor, self.writer, lambda seq: seq in alone)
