@@ -339,7 +339,10 @@ def test_a_full_disk_holds_the_run_until_there_is_room(tmp_path: Path) -> None:
         pytest.skip("no disk of one's own can be mounted")
     (tmp_path / "in").write_text(lines(*range(300)))
     (tmp_path / "disk").mkdir()
-    fill = 'test "$1" != 5 || head -c 30000000 /dev/zero >disk/full 2>/dev/null; echo "$1" >> ran'
+    fill = (
+        'test "$1" != 0 || { head -c 30000000 /dev/zero >disk/full 2>/dev/null; touch filled; }; '
+        'until test -e filled; do sleep 0.01; done; echo "$1" >> ran'  # so all the others come after it
+    )
     inside = (
         "mount -t tmpfs -o size=24m none disk; "
         '(until grep -qs "the journal waits" err; do sleep 0.05; done; rm disk/full) & "$@" 2>err'

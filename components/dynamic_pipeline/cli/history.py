@@ -24,7 +24,7 @@ _Dir = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object, or one a line.")]
 _WATCH_S = 1.0
-_SHOWN_S = 1e6  # microseconds
+_US_PER_S = 1e6
 
 
 def status(
@@ -112,7 +112,7 @@ def prune(
         # A run that was killed stays as it is: whoever resumes it first ends what it has left running.
         store = Store.open(path, "full")
         try:
-            count = store.prune(before_us=int((time.time() - age_s) * _SHOWN_S), keep_runs=keep_runs)
+            count = store.prune(before_us=int((time.time() - age_s) * _US_PER_S), keep_runs=keep_runs)
         finally:
             store.close()
     typer.echo(f"{count} forgotten")
@@ -214,14 +214,14 @@ def _status(reader: Reader, run: RunLine, path: Path) -> dict[str, Any]:
     counts = reader.counts(run.work, has_run_ended=state != "running")
     # When a killed one ended nobody knows: what is on record is when that was found out.
     ended_us = None if state == "killed" else run.ended_us
-    until_us = time.time() * _SHOWN_S if state == "running" else ended_us
+    until_us = time.time() * _US_PER_S if state == "running" else ended_us
     return {
         "run": run.uuid,
         "state": state,
         "mode": run.mode,
         "started": _when(run.started_us),
         "ended": None if ended_us is None else _when(ended_us),
-        "elapsed_s": None if until_us is None else round((until_us - run.started_us) / _SHOWN_S, 3),
+        "elapsed_s": None if until_us is None else round((until_us - run.started_us) / _US_PER_S, 3),
         "exit_code": run.exit_code,
         "input": run.input,
         **{str(name): count for name, count in counts.items()},
@@ -229,7 +229,7 @@ def _status(reader: Reader, run: RunLine, path: Path) -> dict[str, Any]:
 
 
 def _when(us: int) -> str:
-    return datetime.fromtimestamp(us / _SHOWN_S).astimezone().isoformat(timespec="seconds")
+    return datetime.fromtimestamp(us / _US_PER_S).astimezone().isoformat(timespec="seconds")
 
 
 def _status_line(told: dict[str, Any]) -> str:
