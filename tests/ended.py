@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from pathlib import Path
 from typing import Any
 
 from dynamic_pipeline.attempts import Attempt, Failed, Succeeded
@@ -24,7 +25,7 @@ def report(
     with tempfile.TemporaryDirectory() as folder:
         for name, text in (("out", stdout), ("err", stderr)):
             spool = Spool(f"{folder}/{name}")
-            os.write(spool.open(), text)
+            Path(os.fsdecode(spool.hand_out())).write_bytes(text)
             spool.seal()
             spools.append(spool)
     return CommandReport(spools[0], spools[1], 2, START_S, code, is_timeout)

@@ -1,4 +1,4 @@
-"""One child process in a session of its own: started, waited for, and ended with all that it started.
+"""One child process in a session of its own: waited for, and ended with all that it started.
 
 The session keeps the terminal's Ctrl+C away from it. Its leader is reaped last: until then its process
 group cannot be reused by a stranger, so a signal to the group never hits one.
@@ -12,9 +12,7 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Mapping
 
-_RESTORED = (signal.SIGPIPE, signal.SIGXFSZ)  # Python ignores these, and a program would inherit that
 _POLL_S = 0.02  # between two looks where the kernel cannot wake us
 _LONGEST_POLL_S = 0.2
 _LONGEST_WAIT_S = 86_400.0  # at once: the kernel counts milliseconds in 31 bits, which are 24 days
@@ -22,33 +20,13 @@ _FRESH_S = 0.05  # a look at all processes that is no older serves everybody
 
 
 class ProcessGroup:
-    """A command that runs. Owned by the thread that started it.
+    """A command that runs, by the number of its leader and group. Owned by the thread that started it."""
 
-    Args:
-        file: what is run; a name without a slash is looked for in PATH.
-        argv, env: as the program sees them.
-        stdout, stderr: descriptors that become the program's; it reads from the null device.
-
-    Raises:
-        OSError: it cannot be started. ValueError: an argument holds a NUL byte.
-    """
-
-    def __init__(
-        self, file: bytes, argv: list[bytes], env: Mapping[str, str], stdout: int, stderr: int
-    ) -> None:
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
         self._code: int | None = None  # from `reap` on: its number may be a stranger's
         self._exited_s: float | None = (
             None  # when the leader was first seen to have exited, on the monotonic clock
-        )
-        # In place of `subprocess.Popen`, half of whose time goes into the environment and a pipe for errors
-        # (`tests/benchmarks/commands.py`). It closes no descriptors: see `descriptors.keep_to_ourselves`.
-        actions = (
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, stdout, 1),
-            (os.POSIX_SPAWN_DUP2, stderr, 2),
-        )
-        self.pid = os.posix_spawnp(  # of the leader, and so the number of the group
-            file, argv, env, file_actions=actions, setsid=True, setsigdef=_RESTORED
         )
 
     def wait(self, wake_fd: int, timeout_s: float | None = None) -> bool:

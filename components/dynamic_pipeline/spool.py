@@ -23,10 +23,10 @@ def has_disk_room(folder: str) -> bool:
 class Spool:
     """Bytes that a command writes to a file at *path*. It holds no open file, however long it waits to be shown.
 
-    Empty until it is opened. Up to *in_memory* bytes come into memory when it is sealed; -1: the file stays.
+    Empty until it is handed out. Up to *in_memory* bytes come into memory when it is sealed; -1: the file stays.
     """
 
-    __slots__ = ("_data", "_fd", "_has_file", "_in_memory", "_path", "size")  # thousands may wait
+    __slots__ = ("_data", "_has_file", "_in_memory", "_path", "size")  # thousands may wait
 
     def __init__(self, path: str, in_memory: int = IN_MEMORY) -> None:
         self.size = 0  # bytes; known when it is sealed
@@ -34,26 +34,16 @@ class Spool:
         self._in_memory = in_memory
         self._has_file = False
         self._data = b""
-        self._fd = -1
 
-    def open(self) -> int:
-        """Make the file; the descriptor for the child to write to, valid until `close`.
-
-        Its mode is that of any new file, since it may be kept: the folder it is made in must be private.
-
-        Raises:
-            OSError: it cannot be made, or is there already.
-        """
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    def hand_out(self) -> bytes:
+        """The path, for a program that makes the file there; from now on there may be one."""
         self._has_file = True
-        return self._fd
+        return os.fsencode(self._path)
 
-    def close(self) -> None:
-        """Close our end: the child has its own, and a thousand that run must not cost us a thousand open files."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            with contextlib.suppress(OSError):  # we have written nothing that could be lost
-                os.close(fd)
+    @property
+    def is_made(self) -> bool:
+        """Whether the file is there."""
+        return self._has_file and os.path.lexists(self._path)
 
     def seal(self) -> None:
         """The command is over: keep the file only if it is large.
@@ -61,7 +51,6 @@ class Spool:
         Raises:
             OSError: somebody has removed the file.
         """
-        self.close()
         if not self._has_file:
             return
         self.size = os.stat(self._path).st_size  # noqa: PTH116 - a hot path: one call per job and stream
@@ -105,7 +94,6 @@ class Spool:
 
     def discard(self) -> None:
         """Let go of it; again changes nothing."""
-        self.close()
         self._data = b""
         self._unlink()
 

@@ -15,7 +15,7 @@ def output(kept: KeptOutputs, job_id: int, stdout: bytes, stderr: bytes = b"") -
     spools: list[Spool] = []
     for name, content in (("out", stdout), ("err", stderr)):
         spool = Spool(f"{kept.spools}/{job_id}.1.{name}", -1)
-        os.write(spool.open(), content)
+        Path(os.fsdecode(spool.hand_out())).write_bytes(content)
         spool.seal()
         spools.append(spool)
     return Output(job_id, spools[0], spools[1])

@@ -45,8 +45,7 @@ def wrote(tmp_path: Path) -> Wrote:
         spools: list[Spool] = []
         for content in (stdout, stderr):
             spool = Spool(str(tmp_path / f"{len(list(tmp_path.iterdir()))}.{len(spools)}"))
-            with os.fdopen(os.dup(spool.open()), "wb") as file:
-                file.write(content)
+            Path(os.fsdecode(spool.hand_out())).write_bytes(content)
             spool.seal()
             spools.append(spool)
         return CommandReport(spools[0], spools[1], 1, 0.0, 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from dynamic_pipeline import process_group
 from dynamic_pipeline.process_group import ProcessGroup
+from dynamic_pipeline.spawning import spawn
 
 from tests.doubles import Spawned, wait_until
 
@@ -27,14 +28,14 @@ def way_to_wait(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def start() -> Iterator[Start]:
+def start(tmp_path: Path) -> Iterator[Start]:
     """Starts a shell script; whatever is left of it at the end is killed and reaped."""
     groups: list[ProcessGroup] = []
-    null = os.open(os.devnull, os.O_WRONLY)
 
-    def start(script: str, *args: str | Path, stdout: int = null) -> ProcessGroup:
+    def start(script: str, *args: str | Path) -> ProcessGroup:
         argv = [os.fsencode(word) for word in ("/bin/sh", "-c", script, "sh", *args)]
-        groups.append(ProcessGroup(argv[0], argv, os.environ, stdout, null))
+        out, err = (os.fsencode(tmp_path / f"{len(groups)}.{name}") for name in ("out", "err"))
+        groups.append(ProcessGroup(spawn(argv[0], argv, [], out, err)))
         return groups[-1]
 
     yield start
@@ -42,7 +43,6 @@ def start() -> Iterator[Start]:
         if group._code is None:  # not reaped: the number is still its own
             group.send(signal.SIGKILL)
             group.reap()
-    os.close(null)
 
 
 @pytest.fixture
@@ -134,34 +134,6 @@ def test_a_child_lives_in_a_session_of_its_own(start: Start) -> None:
 
     assert group.pid == os.getsid(group.pid) == os.getpgid(group.pid)
     assert group.pid != os.getsid(0)
-
-
-@pytest.fixture
-def records_on_stdin() -> Iterator[None]:
-    """Our standard input is a pipe in which records wait."""
-    before, (reader, writer) = os.dup(0), os.pipe()
-    os.dup2(reader, 0)
-    os.write(writer, b"records")
-    os.close(writer)
-    yield
-    os.dup2(before, 0)
-    os.close(before)
-    os.close(reader)
-
-
-@pytest.mark.usefixtures("records_on_stdin")
-def test_a_child_has_no_standard_input_and_none_of_our_files(start: Start, tmp_path: Path) -> None:
-    """It does not eat the records that we read, and sees nothing that Python has opened."""
-    fd = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
-    ours = os.open(os.devnull, os.O_RDONLY)
-    group = start("cat; cd /dev/fd && echo *", stdout=fd)
-    group.reap()
-    seen = os.pread(fd, 999, 0).split()
-
-    assert {b"0", b"1", b"2"} <= set(seen)
-    assert not {str(fd).encode(), str(ours).encode()} & set(seen)
-    os.close(fd)
-    os.close(ours)
 
 
 IGNORES_TERM = "trap '' TERM; exec 9>\"$1\"; sleep 60 & echo ready >&9; wait"
@@ -260,15 +232,6 @@ def test_a_wait_leaves_no_descriptor_open(start: Start, wake: tuple[int, int]) -
     assert before == len(list(Path("/dev/fd").iterdir()))
 
 
-@pytest.mark.parametrize(
-    ("argv", "error"), [([b"/nowhere/x"], FileNotFoundError), ([b"/bin/sh", b"a\0b"], ValueError)]
-)
-def test_what_cannot_be_started_raises(argv: list[bytes], error: type[Exception]) -> None:
-    """The caller hears why, and there is nothing to reap."""
-    with pytest.raises(error):
-        ProcessGroup(argv[0], argv, os.environ, 1, 2)
-
-
 @pytest.mark.usefixtures("way_to_wait")
 def test_a_wait_of_a_month_is_no_error(start: Start, wake: tuple[int, int]) -> None:
     """The kernel counts milliseconds in 31 bits, which are 24 days."""
@@ -321,13 +284,11 @@ os.read(ready, 1)
 @pytest.fixture
 def left_a_zombie(start: Start, wake: tuple[int, int], tmp_path: Path) -> Iterator[ProcessGroup]:
     """A group whose leader has exited, and whose other member has ended and is collected by nobody."""
-    out = os.open(tmp_path / "out", os.O_RDWR | os.O_CREAT)
     os.mkfifo(tmp_path / "never")
-    group = start('exec "$@"', sys.executable, "-c", ZOMBIE, tmp_path / "never", stdout=out)
+    group = start('exec "$@"', sys.executable, "-c", ZOMBIE, tmp_path / "never")
     assert group.wait(wake[0])
     yield group
-    os.kill(int(os.pread(out, 99, 0)), signal.SIGKILL)
-    os.close(out)
+    os.kill(int((tmp_path / "0.out").read_bytes()), signal.SIGKILL)
 
 
 @NEEDS_PROC

@@ -11,7 +11,7 @@ IN_MEMORY = 16 * 1024
 
 def filled(path: Path, content: bytes) -> Spool:
     spool = Spool(str(path))
-    os.write(spool.open(), content)
+    Path(os.fsdecode(spool.hand_out())).write_bytes(content)
     spool.seal()
     return spool
 
@@ -39,7 +39,7 @@ def test_large_output_is_read_in_pieces(tmp_path: Path) -> None:
 def test_pieces_may_be_smaller(tmp_path: Path, in_memory: int) -> None:
     """Whoever makes more of each piece asks for less at once, from memory or from the file."""
     spool = Spool(str(tmp_path / "out"), in_memory)
-    os.write(spool.open(), b"0123456789")
+    Path(os.fsdecode(spool.hand_out())).write_bytes(b"0123456789")
     spool.seal()
 
     assert [b"0123", b"4567", b"89"] == list(spool.chunks(4))
@@ -65,35 +65,34 @@ def test_a_file_that_somebody_removed_is_no_error(tmp_path: Path) -> None:
     assert b"" == b"".join(spool.chunks())
 
 
-def test_sealed_it_holds_no_open_file(tmp_path: Path) -> None:
-    """However many outputs wait to be shown, descriptors do not run out."""
+def test_it_opens_nothing_before_it_is_shown(tmp_path: Path) -> None:
+    """However many commands run and outputs wait to be shown, descriptors do not run out."""
     spool = Spool(str(tmp_path / "out"))
-    fd = spool.open()
-    os.write(fd, b"x" * (IN_MEMORY + 1))
+    fds = len(list(Path("/dev/fd").iterdir()))
+    Path(os.fsdecode(spool.hand_out())).write_bytes(b"x" * (IN_MEMORY + 1))
     spool.seal()
 
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(fd)
+    assert fds == len(list(Path("/dev/fd").iterdir()))
 
 
-def test_it_is_an_ordinary_new_file_and_not_inherited(tmp_path: Path) -> None:
-    """The user's mask says who may read it once it is kept; nothing is overwritten, no child gets it by chance."""
+def test_it_knows_whether_its_file_was_made(tmp_path: Path) -> None:
+    """Handed out is not made yet; one that was never made is no error when it is discarded."""
     spool = Spool(str(tmp_path / "out"))
-    (tmp_path / "another").touch()
-    fd = spool.open()
+    path = Path(os.fsdecode(spool.hand_out()))
+    before = spool.is_made
+    path.touch()
 
-    assert (tmp_path / "another").stat().st_mode == (tmp_path / "out").stat().st_mode
-    assert not os.get_inheritable(fd)
-    with pytest.raises(FileExistsError):
-        Spool(str(tmp_path / "out")).open()
-    spool.seal()
+    assert (False, True) == (before, spool.is_made)
+    path.unlink()
+    spool.discard()
+    assert not spool.is_made
 
 
 @pytest.mark.parametrize("in_memory", [IN_MEMORY, 3, -1])
 def test_the_end_of_what_was_written(tmp_path: Path, in_memory: int) -> None:
     """From memory or from the file, never more than was asked for."""
     spool = Spool(str(tmp_path / "out"), in_memory)
-    os.write(spool.open(), b"0123456789")
+    Path(os.fsdecode(spool.hand_out())).write_bytes(b"0123456789")
     spool.seal()
 
     assert (b"789", b"0123456789", 10) == (spool.tail(3), spool.tail(99), spool.size)
@@ -103,7 +102,7 @@ def test_the_end_of_what_was_written(tmp_path: Path, in_memory: int) -> None:
 def test_what_is_kept_leaves_the_folder_of_the_run(tmp_path: Path, in_memory: int) -> None:
     """Moved, it is at its new place whole, and a later discard does not take it away."""
     spool = Spool(str(tmp_path / "out"), in_memory)
-    os.write(spool.open(), b"kept")
+    Path(os.fsdecode(spool.hand_out())).write_bytes(b"kept")
     spool.seal()
     spool.move(str(tmp_path / "1.out"))
     spool.discard()

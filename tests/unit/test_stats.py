@@ -145,7 +145,7 @@ def test_kept_failures_hold_no_whole_record_and_no_output(tmp_path: Path) -> Non
     """Of a command's output the end, of stderr if there is any; of record and error the beginning."""
     spools = Spool(str(tmp_path / "out")), Spool(str(tmp_path / "err"))
     for spool, text in zip(spools, (b"out", b"x" * 5000 + b"end"), strict=True):
-        os.write(spool.open(), text)
+        Path(os.fsdecode(spool.hand_out())).write_bytes(text)
         spool.seal()
     record = Record(b"r" * 100_000, "in", 3, fields={"a": "r" * 100_000})
     outcome = Failed("e" * 5000, 0.1, "w", value=CommandReport(*spools, 1, 0.0, 1))
@@ -161,7 +161,7 @@ def test_kept_failures_hold_no_whole_record_and_no_output(tmp_path: Path) -> Non
 def test_an_output_that_was_removed_is_no_fault_of_the_counts(tmp_path: Path) -> None:
     """Whoever has to show it will tell."""
     spool = Spool(str(tmp_path / "out"), in_memory=-1)
-    os.write(spool.open(), b"x")
+    Path(os.fsdecode(spool.hand_out())).write_bytes(b"x")
     spool.seal()
     (tmp_path / "out").unlink()
     stats = Stats()

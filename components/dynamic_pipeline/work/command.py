@@ -17,6 +17,7 @@ from dynamic_pipeline.process_group import ProcessGroup
 from dynamic_pipeline.records import Record
 from dynamic_pipeline.reports import CommandReport, LostOutput
 from dynamic_pipeline.slots import Slots
+from dynamic_pipeline.spawning import spawn
 from dynamic_pipeline.spool import IN_MEMORY, Spool
 from dynamic_pipeline.templates import Template
 
@@ -71,7 +72,7 @@ class CommandWork:
         self._slots = Slots()
         self._kill_grace_s = kill_grace_s
         self._timeout_s = timeout_s  # of one attempt
-        self._env = {**os.environ, "PIPELINE_RUN_ID": run_id}
+        self._env = _environment(run_id)
         self._folder = tempfile.mkdtemp(prefix=f"dynamic-pipeline-{os.getpid()}-", dir=folder)
         self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
         self._files: dict[bytes, bytes] = {}  # by the name of a command; see `_find`
@@ -145,26 +146,25 @@ class CommandWork:
     def _start(
         self, argv: list[bytes], attempt: Attempt, report: CommandReport
     ) -> ProcessGroup | OSError | ValueError:
-        env = {
-            **self._env,
-            "PIPELINE_JOB_ID": str(attempt.job.id),
-            "PIPELINE_JOB_ATTEMPT": str(attempt.number),
-            "PIPELINE_JOB_SLOT": str(report.slot),
-        }
+        env = [
+            *self._env,
+            b"PIPELINE_JOB_ID=%d" % attempt.job.id,
+            b"PIPELINE_JOB_ATTEMPT=%d" % attempt.number,
+            b"PIPELINE_JOB_SLOT=%d" % report.slot,
+        ]
         if self._key_of is not None:
-            env["PIPELINE_JOB_KEY"] = self._key_of(attempt.job.payload).hex()
+            env.append(b"PIPELINE_JOB_KEY=%s" % self._key_of(attempt.job.payload).hex().encode())
+        files = report.stdout.hand_out(), report.stderr.hand_out()
         try:
-            try:
-                stdout, stderr = report.stdout.open(), report.stderr.open()
-            except (FileNotFoundError, NotADirectoryError) as error:
-                raise OutputLost("not started: its output has nowhere to go", self._folder) from error
-            try:
-                return ProcessGroup(self._find(argv[0]), argv, env, stdout, stderr)
-            except (OSError, ValueError) as error:
-                return error
-        finally:
-            report.stdout.close()
-            report.stderr.close()
+            return ProcessGroup(spawn(self._find(argv[0]), argv, env, *files))
+        except ValueError as error:
+            return error
+        except OSError as error:
+            if not report.stderr.is_made:  # the last thing before the program, so that was not reached
+                if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                    raise OutputLost("not started: its output has nowhere to go", self._folder) from error
+                return OSError(None, error.strerror)  # not what the program's name is to be blamed for
+            return error
 
     def _find(self, name: bytes) -> bytes:
         """The file that *name* stands for. Found once: the kernel would try each folder of PATH for each job."""
@@ -203,6 +203,19 @@ class CommandWork:
         shutil.rmtree(self._folder, ignore_errors=True)
         for fd in (self._wake_fd,) if self._is_aborted else (self._wake_fd, self._abort_fd):
             os.close(fd)
+
+
+def _environment(run_id: str) -> list[bytes]:
+    """Of a command, less what differs from job to job: a name that stands twice would be the first."""
+    ours = (
+        b"PIPELINE_RUN_ID",
+        b"PIPELINE_JOB_ID",
+        b"PIPELINE_JOB_ATTEMPT",
+        b"PIPELINE_JOB_SLOT",
+        b"PIPELINE_JOB_KEY",
+    )
+    kept = [b"%s=%s" % entry for entry in os.environb.items() if entry[0] not in ours]
+    return [*kept, b"PIPELINE_RUN_ID=" + os.fsencode(run_id)]
 
 
 def _describe_code(code: int) -> str:
