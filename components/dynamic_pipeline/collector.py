@@ -10,7 +10,7 @@ from typing import Protocol
 from dynamic_pipeline.events import Event, RunFinished
 from dynamic_pipeline.handover import Handover
 from dynamic_pipeline.inbox import Message, SinkFailed, Written
-from dynamic_pipeline.napping import NAP_S
+from dynamic_pipeline.napping import COLLECTOR_S
 from dynamic_pipeline.stats import Stats
 
 
@@ -47,7 +47,7 @@ class Collector:
         """Handle batches until the run's last event was written."""
         try:
             while not self.handle(self._events.take_wait()):
-                nap(NAP_S)
+                nap(COLLECTOR_S)
         finally:
             self.has_ended = True
             self._inbox.put(Written())

@@ -21,7 +21,7 @@ from dynamic_pipeline.in_hand import MOST_OVERDUE, InHand
 from dynamic_pipeline.inbox import Message
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.lifecycle import Phase, Shutdown
-from dynamic_pipeline.napping import NAP_S, reserve_outlasts_nap
+from dynamic_pipeline.napping import nap_s
 from dynamic_pipeline.retry import RetryAfter, RetryPolicy
 from dynamic_pipeline.scaling import Load
 from dynamic_pipeline.stop import Stop
@@ -94,8 +94,8 @@ class Orchestrator:
         before_s = 0.0
         while not self.step(messages):
             now_s = self._now()
-            if reserve_outlasts_nap(len(self.hand.in_flight) - self.limit, len(messages), now_s - before_s):
-                nap(NAP_S)
+            if pause_s := nap_s(len(self.hand.in_flight) - self.limit, len(messages), now_s - before_s):
+                nap(pause_s)
             before_s = now_s
             self._backlog.is_wanted = self._room() > 0
             messages = self._inbox.take_wait(self._next_wake_s(), or_ready=self._may_go_on)

@@ -37,7 +37,9 @@ def spawn(file: bytes, argv: Sequence[bytes], env: Sequence[bytes], stdout: byte
         (os.POSIX_SPAWN_OPEN, 2, stderr, _MADE, _MODE),
     )
     environment = dict(entry.split(b"=", 1) for entry in env)
-    return os.posix_spawnp(file, list(argv), environment, file_actions=actions, setsid=True, setsigdef=_RESTORED)
+    return os.posix_spawnp(
+        file, list(argv), environment, file_actions=actions, setsid=True, setsigdef=_RESTORED
+    )
 
 
 class _Libc:
