@@ -15,11 +15,12 @@ from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.records import Record
 from dynamic_pipeline.reports import CommandReport, LostOutput
 from dynamic_pipeline.templates import CommandTemplate
+from dynamic_pipeline.work import command
 from dynamic_pipeline.work.command import CommandWork
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.doubles import Spawned
+from tests.doubles import Spawned, wait_until
 
 Make = Callable[..., CommandWork]
 
@@ -30,9 +31,9 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     made: list[CommandWork] = []
 
-    def make(*command: str, kill_grace_s: float = 0.2, timeout_s: Any = None) -> CommandWork:
+    def make(*command: str, kill_grace_s: float = 0.2, **options: Any) -> CommandWork:
         template = CommandTemplate(command)
-        made.append(CommandWork(template, run_id="run-1", kill_grace_s=kill_grace_s, timeout_s=timeout_s))
+        made.append(CommandWork(template, run_id="run-1", kill_grace_s=kill_grace_s, **options))
         return made[-1]
 
     yield make
@@ -254,6 +255,45 @@ def test_an_output_that_cannot_be_kept_fails_the_attempt_and_leaks_nothing(make:
 
     assert isinstance(outcome, Failed)
     assert fds == len(list(Path("/dev/fd").iterdir()))
+
+
+def test_a_process_is_told_of_when_it_is_not_over_soon(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its job, its attempt and its number, while it runs; one that is over by then is not worth it."""
+    told: list[tuple[int, int, int]] = []
+    os.mkfifo(tmp_path / "go")
+    work = make(
+        "sh",
+        "-c",
+        'echo $$; read line < "$1"',
+        "sh",
+        str(tmp_path / "go"),
+        started=lambda *of: told.append(of),
+    )
+    waiting = Spawned(lambda: do(work, number=3))
+    with (tmp_path / "go").open("w") as go:
+        wait_until(lambda: told)
+        go.write("on\n")
+    pid = int(stdout(waiting.result()))
+    monkeypatch.setattr(command, "NOTED_AFTER_S", 60.0)
+
+    assert "record" == stdout(do(make("echo", started=lambda *of: told.append(of)))).decode().strip()
+    assert [(17, 3, pid)] == told
+
+
+@pytest.mark.parametrize("timeout_s", [0.01, 0.05])
+def test_a_process_that_is_told_of_has_no_more_time(make: Make, timeout_s: float) -> None:
+    """The wait in two parts is no longer than the limit, and a limit below the first part holds as well."""
+    told: list[tuple[int, ...]] = []
+    outcome = do(make("sh", "-c", "exec sleep 60", timeout_s=timeout_s, started=lambda *of: told.append(of)))
+
+    assert isinstance(outcome, Failed)
+    assert (f"timeout after {timeout_s:g} s", timeout_s > command.NOTED_AFTER_S) == (
+        outcome.error,
+        bool(told),
+    )
+    assert outcome.elapsed_s < 30
 
 
 def test_nothing_starts_when_a_cleaner_has_removed_the_folder(make: Make, tmp_path: Path) -> None:

@@ -21,6 +21,9 @@ from dynamic_pipeline.spawning import spawn
 from dynamic_pipeline.spool import IN_MEMORY, Spool
 from dynamic_pipeline.templates import Template
 
+# To write a process down costs a third of what a short command does. One that would outlive this program before it was
+# written down is found by the run's id in its environment.
+NOTED_AFTER_S = 0.02
 _MOST_FILES = 1000  # commands whose place is remembered; their names may come from the records
 _NO_RETRY = {126: "not executable", 127: "not found"}  # exit codes of shells: trying again cannot help
 
@@ -64,7 +67,7 @@ class CommandWork:
     ) -> None:
         """*folder* is where the folder for outputs is made; *in_memory* see `Spool`.
 
-        *started* hears of each process: job, attempt, pid. *key_of* tells what a record is known by in every run.
+        *started* hears of each process that is not over after `NOTED_AFTER_S`: job, attempt, pid. *key_of* tells what a record is known by in every run.
         """
         self._started, self._key_of = started, key_of
         self._in_memory = in_memory
@@ -120,9 +123,7 @@ class CommandWork:
             report.stderr.discard()
             return failure, report._replace(code=code)
         try:
-            if self._started is not None:
-                self._started(attempt.job.id, attempt.number, group.pid)
-            was_ended = self._wait(group)
+            was_ended = self._wait(group, attempt)
             code = group.reap()
         except BaseException:  # a fault of ours; nobody else knows of the process
             group.destroy()
@@ -172,13 +173,19 @@ class CommandWork:
             self._files[name] = shutil.which(name) or name
         return self._files.get(name, name)
 
-    def _wait(self, group: ProcessGroup) -> bool:
+    def _wait(self, group: ProcessGroup, attempt: Attempt) -> bool:
         """Wait for the end of the leader; True: it was us who ended it."""
         self._pids.add(group.pid)
         if self._is_killed:  # add, then look: `kill` marks, then reads the set
             group.send(signal.SIGKILL)
         try:
-            if group.wait(self._wake_fd, self._timeout_s):
+            timeout_s = self._timeout_s
+            if self._started is not None and (timeout_s is None or timeout_s > NOTED_AFTER_S):
+                if group.wait(self._wake_fd, NOTED_AFTER_S):
+                    return False
+                self._started(attempt.job.id, attempt.number, group.pid)
+                timeout_s = timeout_s and timeout_s - NOTED_AFTER_S
+            if group.wait(self._wake_fd, timeout_s):
                 return False
             group.end(self._kill_grace_s)
             return True
