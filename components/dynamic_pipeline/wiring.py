@@ -35,7 +35,7 @@ from dynamic_pipeline.supervisor import Supervisor
 from dynamic_pipeline.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from dynamic_pipeline.sources.journaled import JournalLine
+    from dynamic_pipeline.sources.journal_line import JournalLine
 
 _EVENTS_CAPACITY = 4096  # events that wait for the collector before nothing more is started
 _JOIN_S = 1.0  # how long the supervisor and the watchdog are waited for: a stalled file system may hold them

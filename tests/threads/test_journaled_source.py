@@ -21,7 +21,8 @@ from dynamic_pipeline.journal.operations import Accept, Finish, NewJob, Start, S
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.sources.journaled import _BATCH, _MOST_AHEAD, JournaledSource
+from dynamic_pipeline.sources.batches import MOST_RECORDS
+from dynamic_pipeline.sources.journaled import _MOST_AHEAD, JournaledSource
 from dynamic_pipeline.sources.lines import LineSource
 from dynamic_pipeline.stop import Stop
 
@@ -57,7 +58,8 @@ class Line:
         self.stop = stop or Stop()
         self.store = store
         self.writer = JournalWriter(store, on_crash=crash)
-        self.source = JournaledSource(source, self.writer, new_job, restore, self.stop)
+        known = None if store.run is None else store.run.input_mark
+        self.source = JournaledSource(source, self.writer, new_job, restore, self.stop, known)
         self.events: Handover[ev.Event] = Handover()
         self.gate = GatedEvents(self.events, self.writer, 4096, bool, Bell())
         self.source.ends_at(self.gate)
@@ -117,11 +119,11 @@ def end_run(store: Store) -> None:
 
 def test_all_records_are_given_in_order_and_are_on_record_before(path: Path) -> None:
     """More than several batches; each job is known to the journal when it is drawn."""
-    count = 3 * _BATCH + 7
+    count = 3 * MOST_RECORDS + 7
     with Line(begun(path), Counted(count)) as line:
         for number, job in enumerate(line.source, 1):
             line.drawn.append(job)
-            if number in {1, _BATCH, count}:
+            if number in {1, MOST_RECORDS, count}:
                 assert [(1,)] == rows(path, "SELECT count(*) FROM jobs WHERE job % 1099511627776 = ?", job.id)
 
     assert list(range(1, count + 1)) == [job.id for job in line.drawn]
@@ -157,14 +159,14 @@ def test_what_gathers_while_a_batch_is_on_its_way_is_one_batch(path: Path) -> No
         return apply(batch)
 
     store.apply = apply_held  # type: ignore[method-assign]
-    counted = Counted(_BATCH + 50)
+    counted = Counted(MOST_RECORDS + 50)
     with Line(store, counted) as line:
         wait_until(lambda: counted.drawn == counted.count)
         wait_until_waiting(line.reading.thread, "_await_room")
         held.set()
         line.drawing().result()
 
-    assert [1, _BATCH, 49] == sizes
+    assert [1, MOST_RECORDS, 49] == sizes
 
 
 def test_no_more_is_read_ahead_than_was_agreed(path: Path) -> None:
@@ -280,7 +282,7 @@ def test_what_was_gathered_before_an_error_is_given(path: Path) -> None:
     """More than one batch of it."""
 
     def raising() -> Iterator[Record]:
-        yield from records(*range(_BATCH + 5))
+        yield from records(*range(MOST_RECORDS + 5))
         raise ValueError("bad input")
 
     with Line(begun(path), raising()) as line:
@@ -288,7 +290,7 @@ def test_what_was_gathered_before_an_error_is_given(path: Path) -> None:
         with pytest.raises(ValueError, match="bad input"):
             drawing.result()
 
-    assert _BATCH + 5 == len(line.drawn)
+    assert MOST_RECORDS + 5 == len(line.drawn)
 
 
 def test_a_journal_that_fails_ends_the_input(path: Path) -> None:
@@ -445,3 +447,72 @@ def test_an_end_that_comes_just_then_is_not_missed(path: Path, switch_often: Non
 
     assert 150 == len(line.drawn)
     assert [(150,)] == rows(path, "SELECT count(*) FROM jobs WHERE state = 'S'")
+
+
+# ── an input that is what it was ────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    path = tmp_path / "in"
+    path.write_bytes(b"".join(b"%d\n" % number for number in range(3 * MOST_RECORDS + 7)))
+    return path
+
+
+def read_all(store: Store, lines: Path) -> Line:
+    stop = Stop()
+    with Line(store, LineSource([str(lines)], stop), stop) as line:
+        line.drawing().result()
+    return line
+
+
+def counted(line: Line) -> tuple[int, int, int, int]:
+    earlier = line.source.earlier()
+    return earlier["succeeded_before"], earlier["failed_before"], earlier["held"], earlier["missing"]
+
+
+def test_an_unchanged_input_is_not_matched_record_by_record(path: Path, lines: Path) -> None:
+    """What is over is counted, what is open is given in its order, and no record is asked for."""
+    read_all(begun(path), lines)
+    store = resumed(path)
+    for seq in range(1, 600):
+        finish(store, seq, well=seq != 300)
+    store.close()
+    store = resumed(path, "run-3")
+    line = read_all(store, lines)
+
+    assert (598, 1, 0, 0) == counted(line)
+    assert list(range(600, 3 * MOST_RECORDS + 8)) == [job.id for job in line.drawn]
+    assert [b"%d" % (job.id - 1) for job in line.drawn] == line.names()
+    assert store._intake is not None
+    assert store._intake.place == (607, 607, True)
+
+
+def test_an_input_that_has_grown_is_read_from_where_it_has(path: Path, lines: Path) -> None:
+    """An equal record that was added is another job."""
+    read_all(begun(path), lines)
+    store = resumed(path)
+    for seq in range(1, 608):
+        finish(store, seq)
+    store.close()
+    with lines.open("ab") as file:
+        file.write(b"5\nnew\n")
+    line = read_all(resumed(path, "run-3"), lines)
+
+    assert (607, 0, 0, 0) == counted(line)
+    assert [(608, b"5"), (609, b"new")] == [(job.id, job.payload.raw) for job in line.drawn]
+    line = read_all(resumed(path, "run-4"), lines)  # its mark stands behind what was added
+    assert (607, 0, 0, 0) == counted(line)
+    assert [608, 609] == [job.id for job in line.drawn]
+
+
+def test_an_input_that_was_edited_is_matched_record_by_record(path: Path, lines: Path) -> None:
+    """Before the mark: the line that is new is a job, the one that has gone is given last."""
+    read_all(begun(path), lines)
+    lines.write_bytes(lines.read_bytes().replace(b"\n5\n", b"\nfive\n"))
+    line = read_all(resumed(path), lines)
+
+    assert (0, 0, 0, 1) == counted(line)
+    assert (b"five", 608) == (line.drawn[5].payload.raw, line.drawn[5].id)
+    assert (b"5", 6) == (line.drawn[-1].payload.raw, line.drawn[-1].id)
+    assert 608 == len(line.drawn)

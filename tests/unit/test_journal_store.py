@@ -23,6 +23,8 @@ from dynamic_pipeline.journal.operations import (
     Pid,
     Rejected,
     Reopen,
+    Skip,
+    Skipped,
     Start,
 )
 from dynamic_pipeline.journal.reader import Reader
@@ -571,9 +573,10 @@ def test_an_unchanged_input_may_be_skipped_up_to_the_mark(path: Path) -> None:
     store.abandon()
     store = resumed(path)
     assert store.run is not None
+    known = store.run.input_mark
 
-    assert mark(6)._replace(records=3) == store.run.input_mark
-    store.skip_input()
+    assert mark(6)._replace(records=3) == known
+    assert [Skipped(0, 0, 0)] == store.apply([Skip(known)])
     [answer] = store.apply([accept([b"a"], mark(8))])
     assert [Accepted(4, True, *NEW)] == answer
     assert [[]] == store.apply([Pending(0, 1000, is_unseen_only=True)])
@@ -586,8 +589,48 @@ def test_an_unchanged_input_may_be_skipped_up_to_the_mark(path: Path) -> None:
     store.close()
 
 
-def test_an_input_that_did_not_hold_every_job_has_no_mark(path: Path) -> None:
-    """A record after it could be one of the jobs that were missing: it has to be looked for."""
+def test_what_is_skipped_is_counted_by_how_it_ended(path: Path) -> None:
+    """Up to the mark only; what is open is not over."""
+    store = begun(path)
+    store.apply([accept([b"%d" % number for number in range(6)], mark(4)), accept([b"x"])])
+    for seq, outcome in (
+        (1, "succeeded"),
+        (2, "failed"),
+        (3, "succeeded"),
+        (5, "succeeded"),
+        (7, "succeeded"),
+    ):
+        store.apply([Start.of(seq, 1), Finish.of(seq, 1, outcome)])  # type: ignore[arg-type]
+    store.close()
+    store = resumed(path)
+    assert store.run is not None
+    assert store.run.input_mark is not None
+    skipped, waiting = store.apply([Skip(store.run.input_mark), Pending(0, 6)])
+    store.close()
+
+    assert Skipped(3, 1, 0) == skipped
+    assert [4, 6] == [job.seq for job in waiting]  # type: ignore[union-attr]
+
+
+def test_after_a_skip_what_follows_is_compared_as_if_all_had_been_read(path: Path) -> None:
+    """Behind the mark the input may be another one: equal records are found, also those before the mark."""
+    store = begun(path)
+    store.apply([accept([b"a", b"b"], mark(4)), accept([b"c", b"a"])])
+    store.close()
+    store = resumed(path)
+    assert store.run is not None
+    assert store.run.input_mark is not None
+    _, answer, unseen = store.apply(
+        [Skip(store.run.input_mark), accept([b"a", b"b"]), Pending(0, 1000, is_unseen_only=True)]
+    )
+    store.close()
+
+    assert [(4, False), (5, True)] == [(job.seq, job.is_new) for job in answer]  # type: ignore[union-attr]
+    assert [3] == [job.seq for job in unseen]  # type: ignore[union-attr]
+
+
+def test_records_in_another_order_have_a_mark_when_all_jobs_are_among_them(path: Path) -> None:
+    """Before that a skip would meet jobs that were not there. The mark of an earlier input stays the latest."""
     store = begun(path)
     store.apply([accept([b"a", b"b"], mark(4))])
     store.close()
@@ -597,7 +640,7 @@ def test_an_input_that_did_not_hold_every_job_has_no_mark(path: Path) -> None:
 
     store = resumed(path, "run-3")
     assert store.run is not None
-    assert (3, None) == (store.run.jobs, store.run.input_mark)
+    assert (3, mark(4)._replace(records=2)) == (store.run.jobs, store.run.input_mark)
     [answer] = store.apply([accept([b"a", b"c", b"b"], mark(6))])  # now all are there again
     assert [1, 3, 2] == seqs(answer)
     store.close()

@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import pytest
 from dynamic_pipeline.errors import SourceError, SourceStopped, UsageError
+from dynamic_pipeline.journal.operations import InputMark
 from dynamic_pipeline.records import MOST_BYTES, Record
 from dynamic_pipeline.sources import lines as module
 from dynamic_pipeline.sources.lines import LineSource, _split
@@ -337,3 +338,139 @@ def test_what_was_dropped_is_counted(tmp_path: Path, content: bytes, blank: int,
     stop.set()
 
     assert (blank, has_cr) == (source.blank, source.has_cr)
+
+
+# ── marks: reading on where an earlier run was ──────────────────────────────────────────────────────
+
+
+def marked(*paths: Path, known: InputMark | None = None) -> tuple[bool, list[Record], list[InputMark]]:
+    """Whether it began behind *known*, what it gave, and all marks that it had."""
+    stop = Stop()
+    try:
+        source = LineSource([str(path) for path in paths], stop)
+        is_known, given, marks = source.keep_mark(known), [], []
+        for record in source:
+            if source.mark is not None and source.mark not in marks:
+                marks.append(source.mark)
+            given.append(record)
+        if source.mark is not None and source.mark not in marks:
+            marks.append(source.mark)
+        return is_known, given, marks
+    finally:
+        stop.set()
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHUNK", 7)
+
+
+TEXTS = (
+    (b"\xef\xbb\xbfone\r\n\n\ntwo\nthree and more\n4\n",),
+    (b"a\nb", b"c\n", b"", b"d\ne\n"),
+    (b"no end",),
+    (b"\n" * 20,),
+)
+
+
+@pytest.mark.parametrize("texts", TEXTS)
+@pytest.mark.usefixtures("small_chunks")
+def test_from_each_mark_the_rest_is_read_as_it_would_have_been(
+    tmp_path: Path, texts: tuple[bytes, ...]
+) -> None:
+    """The same records with the same line numbers, and the same marks; nothing twice, nothing missing."""
+    paths = [tmp_path / f"{number}" for number in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_bytes(text)
+    _, all_of_it, marks = marked(*paths)
+    fds = open_fds()
+
+    for at, mark in enumerate(marks):
+        is_known, rest, later = marked(*paths, known=mark)
+        assert is_known
+        assert rest == all_of_it[len(all_of_it) - len(rest) :]
+        # What stands before the mark is what a reader stops at who has only those bytes.
+        before = sum(
+            1
+            for record in all_of_it
+            if (paths.index(Path(record.source)), record.line) <= (mark.source, mark.line)
+        )
+        assert before == len(all_of_it) - len(rest)
+        assert marks[at:] == later
+    assert fds == open_fds()
+    assert bool(marks) == any(b"\n" in text for text in texts)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        (b"a\nX\nc\n", b"d\n"),  # edited
+        (b"a\nb\n", b"d\n"),  # shorter
+        (b"a\n", b"b\nc\nd\n"),  # the same bytes, cut elsewhere
+        (b"a\nb\nc\nd\n",),  # one file
+        (b"a\nb\nc\n",),
+        (b"", b""),
+    ],
+)
+def test_an_input_that_is_not_what_it_was_is_read_from_its_beginning(
+    tmp_path: Path, texts: tuple[bytes, ...]
+) -> None:
+    """Whatever differs before the mark."""
+    for name, text in (("x", b"a\nb\nc\n"), ("y", b"d\n")):
+        (tmp_path / name).write_bytes(text)
+    known = marked(tmp_path / "x", tmp_path / "y")[2][-1]
+    paths = [tmp_path / f"{number}" for number in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_bytes(text)
+    fds = open_fds()
+    is_known, given, _ = marked(*paths, known=known)
+
+    assert not is_known
+    assert [line for text in texts for line in text.split()] == [record.raw for record in given]
+    assert fds == open_fds()
+
+
+def test_what_is_behind_a_mark_may_grow(tmp_path: Path) -> None:
+    """Only what was added is given."""
+    path = tmp_path / "in"
+    path.write_bytes(b"a\nb\n")
+    known = marked(path)[2][-1]
+    path.write_bytes(b"a\nb\nc\n")
+
+    assert (True, [Record(b"c", str(path), 3)]) == marked(path, known=known)[:2]
+
+
+def test_a_last_line_without_newline_has_no_mark_behind_it(tmp_path: Path) -> None:
+    """More of it may come."""
+    path = tmp_path / "in"
+    path.write_bytes(b"a\nb")
+    known = marked(path)[2][-1]
+    path.write_bytes(b"a\nbc\n")
+
+    assert (0, 2, 1) == known[:3]
+    assert [Record(b"bc", str(path), 2)] == marked(path, known=known)[1]
+
+
+@pytest.mark.parametrize("separator", [b"\0"])
+def test_other_rules_of_reading_are_another_input(tmp_path: Path, separator: bytes) -> None:
+    """The same bytes are other records."""
+    path = tmp_path / "in"
+    path.write_bytes(b"a\n\0b\n\0")
+    known = marked(path)[2][-1]
+    stop = Stop()
+    source = LineSource([str(path)], stop, separator=separator)
+
+    assert not source.keep_mark(known._replace(offset=6))
+    assert [b"a\n", b"b\n"] == [record.raw for record in source]
+    stop.set()
+
+
+def test_pipes_have_no_marks() -> None:
+    """Nobody can read them again."""
+    reading, writing = os.pipe()
+    os.write(writing, b"a\n")
+    os.close(writing)
+    is_known, given, marks = marked(Path(f"/dev/fd/{reading}"))
+    os.close(reading)
+
+    assert (False, [b"a"], []) == (is_known, [record.raw for record in given], marks)

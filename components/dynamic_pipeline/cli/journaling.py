@@ -26,7 +26,8 @@ from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE, USAGE
 from dynamic_pipeline.records import Record
-from dynamic_pipeline.sources.journaled import JournaledSource, JournalLine
+from dynamic_pipeline.sources.journal_line import JournalLine
+from dynamic_pipeline.sources.journaled import JournaledSource
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary
 
@@ -111,7 +112,8 @@ class Journal(JournalLine):
             fields = None if job.fields is None else json.loads(job.fields)
             return Record(job.payload, job.source, job.line, job.problem, fields)
 
-        self.source = JournaledSource(records, self.writer, new_job, restore, stop)
+        known = self._store.run.input_mark if self._store.run is not None else None
+        self.source = JournaledSource(records, self.writer, new_job, restore, stop, known)
         return self.source
 
     def key_of(self, record: Record) -> bytes:

@@ -23,7 +23,7 @@ class Place(NamedTuple):
 
     last: int  # number of the work's last job
     met: int  # records of today's input
-    is_same: bool  # these are the work's first jobs, in their order: nothing has to be looked up
+    is_same: bool  # these are the work's first jobs: nothing has to be looked up
 
 
 class Intake:
@@ -38,10 +38,16 @@ class Intake:
         connection.execute(queries()["drop_seen"])
         connection.execute(queries()["make_seen"])
 
-    def skip(self) -> None:
-        """All jobs of the work have been met: the input before its mark is what it was."""
-        assert self._run.input_mark is not None, "nothing may be skipped"
-        self.place = Place(self._run.jobs, self._run.jobs, True)
+    def skip(self, op: ops.Skip) -> ops.Skipped:
+        """The records before the mark are the work's first jobs: meet them all at once."""
+        assert not self.place.met, "records have been met"
+        self.place = self.place._replace(met=op.mark.records)
+        first = first_of(self._run.work)
+        counts: dict[str, int] = dict(
+            self._connection.execute(queries()["not_succeeded"], (first, first + op.mark.records) * 2)
+        )
+        failed, held = counts.get("F", 0), counts.get("H", 0)
+        return ops.Skipped(op.mark.records - sum(counts.values()), failed, held)
 
     def begin(self) -> None:
         """A transaction has begun: what follows may be undone."""
@@ -57,7 +63,9 @@ class Intake:
                 self._part_ways()
         if rest:
             answer += self._add_all(rest) if self.place.is_same else self._match(rest)
-        if op.mark is not None:
+        # A mark must stand for the work's first jobs. So it does if they came in their order; in another order if
+        # all of the work's jobs are among them.
+        if op.mark is not None and (self.place.is_same or self.place.met == self.place.last):
             self._mark = op.mark._replace(records=self.place.met)
         return answer
 

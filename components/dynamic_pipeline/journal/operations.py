@@ -10,14 +10,13 @@ import time
 from typing import Literal, NamedTuple
 
 from dynamic_pipeline.jobs import JobState
+from dynamic_pipeline.journal.fitting import fitting_seq, text, whole
 from dynamic_pipeline.journal.held import Caution, caution
-from dynamic_pipeline.journal.numbers import MOST_JOBS
 
 ERROR_CHARS = 1000
 RESULT_CHARS = 1 << 20  # a longer result is not kept, only its length: half of a JSON text is none
 LABEL_CHARS = 4096  # names of workers, sources and formats
 FIELDS_CHARS = 8 << 20
-_MOST = (1 << 63) - 1
 
 AttemptOutcome = Literal["succeeded", "failed", "timeout", "interrupted"]
 STATES = {
@@ -33,23 +32,6 @@ LETTERS = {state: letter for letter, state in STATES.items()}
 def now_us() -> int:
     """Microseconds since the epoch: for people, nothing is decided by it."""
     return time.time_ns() // 1000
-
-
-def text(value: str, most: int) -> str:
-    """*value* as text that SQLite takes: *most* characters, lone surrogates and NUL as escapes."""
-    value = value[:most]
-    if not value.isascii():
-        value = value.encode("utf-8", "backslashreplace").decode()
-    return value.replace("\0", "\\x00")
-
-
-def _whole(value: int) -> int:
-    return max(-_MOST, min(int(value), _MOST))
-
-
-def _seq(value: int) -> int:
-    """A number that cannot be a job's becomes one that no job has: it must not mean a job of another work."""
-    return int(value) if 0 < value <= MOST_JOBS else 0
 
 
 class NewJob(NamedTuple):
@@ -79,7 +61,7 @@ class NewJob(NamedTuple):
             bytes(key),
             bytes(payload),
             text(source, LABEL_CHARS),
-            _whole(line),
+            whole(line),
             text(problem, ERROR_CHARS),
             text(record_format, LABEL_CHARS),
             None if fields is None else text(fields, FIELDS_CHARS),
@@ -103,6 +85,15 @@ class Accept(NamedTuple):
     mark: InputMark | None = None  # the place after the last of them
 
 
+class Skip(NamedTuple):
+    """Today's input begins as the one with *mark* did, and goes on behind it; answered by `Skipped`.
+
+    The first operation on records, or none.
+    """
+
+    mark: InputMark
+
+
 class Start(NamedTuple):
     """The attempt begins once this is answered by True; False: the job is over, or the attempt is known."""
 
@@ -117,9 +108,9 @@ class Start(NamedTuple):
         cls, seq: int, number: int, *, worker: str = "", is_alone: bool = False, started_us: int | None = None
     ) -> Start:
         return cls(
-            _seq(seq),
-            _whole(number),
-            _whole(now_us() if started_us is None else started_us),
+            fitting_seq(seq),
+            whole(number),
+            whole(now_us() if started_us is None else started_us),
             text(worker, LABEL_CHARS),
             bool(is_alone),
         )
@@ -135,7 +126,7 @@ class Pid(NamedTuple):
 
     @classmethod
     def of(cls, seq: int, number: int, pid: int, pid_start: int | None) -> Pid:
-        return cls(_seq(seq), _whole(number), _whole(pid), _whole(pid_start or 0))
+        return cls(fitting_seq(seq), whole(number), whole(pid), whole(pid_start or 0))
 
 
 class Finish(NamedTuple):
@@ -167,14 +158,14 @@ class Finish(NamedTuple):
         ended_us: int | None = None,
     ) -> Finish:
         return cls(
-            _seq(seq),
-            _whole(number),
+            fitting_seq(seq),
+            whole(number),
             outcome,
-            _whole(now_us() if ended_us is None else ended_us),
+            whole(now_us() if ended_us is None else ended_us),
             bool(will_retry),
             None if error is None else text(error, ERROR_CHARS),
-            None if exit_code is None else _whole(exit_code),
-            None if signal is None else _whole(signal),
+            None if exit_code is None else whole(exit_code),
+            None if signal is None else whole(signal),
             None if result is None else len(result),
             None if result is None or len(result) > RESULT_CHARS else text(result, RESULT_CHARS),
         )
@@ -219,7 +210,7 @@ class Barrier(NamedTuple):
     """Nothing to do: answered by True when all that was posted before it is committed."""
 
 
-Operation = Accept | Start | Pid | Finish | EndRun | Reopen | Pending | Barrier
+Operation = Accept | Skip | Start | Pid | Finish | EndRun | Reopen | Pending | Barrier
 
 
 class Accepted(NamedTuple):
@@ -247,13 +238,21 @@ class StoredJob(NamedTuple):
     fields: str | None
 
 
+class Skipped(NamedTuple):
+    """The jobs before a mark that are over."""
+
+    succeeded: int
+    failed: int
+    held: int
+
+
 class Rejected(NamedTuple):
     """The answer to an operation that SQLite would not take for its data; the others of its batch were done."""
 
     reason: str
 
 
-Answer = bool | int | list[Accepted] | list[StoredJob] | Rejected
+Answer = bool | int | list[Accepted] | list[StoredJob] | Skipped | Rejected
 
 
 def accepted(seq: int, state: str, attempts: int, interruptions: int, alone: int) -> Accepted:

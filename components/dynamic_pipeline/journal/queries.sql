@@ -16,11 +16,9 @@ SELECT work, task, parts, created_us FROM works WHERE NOT is_pruned ORDER BY wor
 -- name: last_job
 SELECT coalesce(max(job), :first) - :first FROM jobs WHERE job > :first AND job <= :last;
 
--- name: full_mark
--- Of an input that held every job of the work. Where there are others, an equal record after the mark
--- could be one of them, and has to be looked for.
+-- name: latest_mark
 SELECT mark_source, mark_offset, mark_line, mark_digest, mark_records FROM runs
-WHERE work = ? AND mark_digest IS NOT NULL AND mark_records = ? ORDER BY run DESC LIMIT 1;
+WHERE work = ? AND mark_digest IS NOT NULL ORDER BY run DESC LIMIT 1;
 
 -- name: set_mark
 UPDATE runs SET mark_source = ?, mark_offset = ?, mark_line = ?, mark_digest = ?, mark_records = ? WHERE run = ?;
@@ -43,6 +41,11 @@ CREATE TEMP TABLE seen(job_key BLOB PRIMARY KEY, occ INTEGER NOT NULL) WITHOUT R
 
 -- name: next_jobs
 SELECT job, job_key, state, attempts, interruptions, alone FROM jobs WHERE job > ? AND job <= ? ORDER BY job LIMIT ?;
+
+-- name: not_succeeded
+-- By the two partial indexes, so that a long finished journal is not read through.
+SELECT state, count(*) FROM jobs WHERE job > ? AND job <= ? AND state IN ('F', 'H') GROUP BY state
+UNION ALL SELECT 'Q', count(*) FROM jobs WHERE job > ? AND job <= ? AND state IN ('Q', 'R');
 
 -- name: see_all
 INSERT INTO temp.seen SELECT job_key, max(occ) FROM jobs WHERE job > ? AND job <= ? GROUP BY job_key;

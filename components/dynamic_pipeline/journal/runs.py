@@ -45,8 +45,8 @@ class OpenRun(NamedTuple):
     run: int
     work: int
     jobs: int  # of the work, accepted before this run
-    # What today's input may be compared with: if it is the same up to here, it holds all jobs of the work and
-    # no other; None if no such place is known.
+    # What today's input may be compared with: if it is the same up to here, its records are the first jobs of the
+    # work; None if no such place is known.
     input_mark: InputMark | None
 
 
@@ -68,7 +68,7 @@ def begin_run(connection: sqlite3.Connection, new: NewRun) -> OpenRun:
     else:
         limits = {"first": first_of(work), "last": last_of(work)}
         jobs = connection.execute(named["last_job"], limits).fetchone()[0]
-        row = connection.execute(named["full_mark"], (work, jobs)).fetchone()
+        row = connection.execute(named["latest_mark"], (work,)).fetchone()
         mark = row and InputMark(*row)
     row_id = connection.execute(named["new_run"], {**new._asdict(), "work": work}).lastrowid
     assert row_id is not None

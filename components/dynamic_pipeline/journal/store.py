@@ -43,6 +43,7 @@ class Store:
         self.run: OpenRun | None = None  # since `begin_run`
         self._handlers: dict[type, Callable[[Sequence[Any]], list[ops.Answer]]] = {
             ops.Accept: self._accept,
+            ops.Skip: self._skip,
             ops.Start: self._start,
             ops.Pid: self._note_pids,
             ops.Finish: self._finish,
@@ -90,7 +91,7 @@ class Store:
     def begin_run(self, new: NewRun) -> OpenRun:
         """Write down that a run begins. `input_mark` of the answer tells what of the input may be skipped.
 
-        To skip it, call `skip_input`; otherwise today's records are matched with the journal's one by one.
+        To skip it, begin with `Skip`; otherwise today's records are matched with the journal's one by one.
         """
 
         def begin() -> tuple[OpenRun, Intake]:
@@ -99,10 +100,6 @@ class Store:
 
         self.run, self._intake = self.transactions.write(begin)
         return self.run
-
-    def skip_input(self) -> None:
-        """Today's input begins as the last one did, up to the mark: what follows it are new records."""
-        self.transactions.guarded(self._open_intake().skip)
 
     def apply(self, batch: Sequence[ops.Operation]) -> list[ops.Answer]:
         """Do all of *batch* in one transaction; an answer for each.
@@ -190,6 +187,10 @@ class Store:
     def _accept(self, group: Sequence[ops.Accept]) -> list[ops.Answer]:
         intake = self._open_intake()
         return [intake.accept(op) for op in group]
+
+    def _skip(self, group: Sequence[ops.Skip]) -> list[ops.Answer]:
+        intake = self._open_intake()
+        return [intake.skip(op) for op in group]
 
     def _start(self, group: Sequence[ops.Start]) -> list[ops.Answer]:
         run, first = self._numbers()

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from dynamic_pipeline.errors import SourceStopped
-from dynamic_pipeline.events import Event, Warned
-from dynamic_pipeline.executors import ResizableExecutor
-from dynamic_pipeline.gates import GatedEvents, GatedExecutor
+from dynamic_pipeline.gates import GatedEvents
 from dynamic_pipeline.handover import Bell, Handover
 from dynamic_pipeline.jobs import Job, JobState
 from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.held import Caution
 from dynamic_pipeline.journal.numbers import MOST_JOBS
-from dynamic_pipeline.journal.operations import Accept, Accepted, Barrier, NewJob, Pending, StoredJob
+from dynamic_pipeline.journal.operations import (
+    Accept,
+    Accepted,
+    Barrier,
+    InputMark,
+    NewJob,
+    Pending,
+    Skip,
+    Skipped,
+    StoredJob,
+)
 from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.records import Record
+from dynamic_pipeline.sources.batches import Batch, Batches
+from dynamic_pipeline.sources.lines import LineSource
 from dynamic_pipeline.stop import Stop
 
 _MOST_AHEAD = 1000  # records read and not yet drawn; memory stays flat
-_BATCH = 200  # records of one operation
 _OVER = {JobState.SUCCEEDED, JobState.FAILED, JobState.HELD}
 
 
@@ -30,39 +37,6 @@ class _End(NamedTuple):
     """Nothing more will come."""
 
     error: BaseException | None  # SourceStopped if it was told to stop
-
-
-class JournalLine:
-    """A journal as a run sees it: who writes it, what it gives, and whom it tells."""
-
-    writer: JournalWriter
-    source: JournaledSource
-    gate: GatedEvents | None = None  # of the run, once there is one
-
-    def __init__(self) -> None:
-        # Set by `stand_between`; called on the journal's thread.
-        self.tell: Callable[[str], object] = bool
-        self.crashed: Callable[[str, BaseException], object] = lambda *_: None
-
-    def stand_between(
-        self,
-        events: Handover[Event],
-        executor: ResizableExecutor,
-        room_bell: Bell,
-        on_failed: Callable[[JournalError], object],
-        crashed: Callable[[str, BaseException], object],
-    ) -> tuple[GatedEvents, GatedExecutor]:
-        """The doors to put in front of *events* and *executor*; *room_bell* is that of *events*.
-
-        *on_failed* hears once that nothing can be recorded any more, *crashed* of an error of ours; neither
-        may block.
-        """
-        self.tell = lambda text: events.put(Warned(text))
-        self.crashed = crashed
-        self.gate = GatedEvents(events, self.writer, events.capacity or 0, on_failed, room_bell)
-        self.source.ends_at(self.gate)
-        alone = self.source.alone
-        return self.gate, GatedExecutor(executor, self.writer, lambda seq: seq in alone)
 
 
 class JournaledSource:
@@ -77,6 +51,8 @@ class JournaledSource:
         new_job: what the journal keeps of a record.
         restore: the record of what the journal has kept.
         stop: ends the reading; what was accepted and not given is left for the next run.
+        known: a place of which the journal knows all records before it; where *source* is the same up to there,
+            it is read on from there.
     """
 
     def __init__(
@@ -86,18 +62,20 @@ class JournaledSource:
         new_job: Callable[[Record], NewJob],
         restore: Callable[[StoredJob], Record],
         stop: Stop,
+        known: InputMark | None = None,
     ) -> None:
         self._source = source
         self._writer = writer
+        self._known = known
         self._new_job, self._restore = new_job, restore
         self._stop = stop
         self._gate: GatedEvents | None = None
         self.alone: set[int] = set()  # numbers of jobs that run alone
-        self._lock = threading.Lock()  # of the two that make batches: the reader and the journal's thread
-        self._gathered: deque[Record] = deque()
-        self._is_asking = False  # a batch is on its way
+        self._batches = Batches(known)
         self._read = self._drawn = self._given = 0  # records, those drawn, jobs; each written by one thread
-        self._ready: Handover[Job | JobState | _End] = Handover()  # a state: of a job that is passed by
+        self._ready: Handover[Job | JobState | Skipped | _End] = (
+            Handover()
+        )  # a state: of a job that is passed by
         self._room = Bell()
         stop.tell(self._room.ring)
         # Of earlier runs, met again today and passed by. Written by the iterating thread; others may be late.
@@ -127,20 +105,27 @@ class JournaledSource:
         """Until the source ends, or fails, or *stop* is set."""
         error: BaseException | None = None
         try:
+            if isinstance(self._source, LineSource) and self._source.keep_mark(self._known):
+                self._skip()
             for record in self._source:
                 self._accept(record)
                 self._look_for_stop()
             self._finish()
         except BaseException as raised:  # whatever it is: the iterating thread raises it
             error = raised
-        with self._lock:  # what was read is accepted whatever happened: a pipe does not give it again
-            rest = list(self._gathered)
-            self._gathered.clear()
-        self._post(rest)
+        for batch in self._batches.rest():  # accepted whatever happened: a pipe does not give it again
+            self._post(batch)
         if error is None or isinstance(error, SourceStopped):
             self._ready.put(_End(error))
         else:  # told after what came before it
             self._writer.post(Barrier(), lambda _: self._ready.put(_End(error)))
+
+    def _skip(self) -> None:
+        """Today's input begins with what the journal knows: give what is not over of it."""
+        assert self._known is not None, "nothing can be the same"
+        self._ready.put(self._ask(Skip(self._known)))
+        for _ in self._give_stored(Pending(0, upto=self._known.records)):
+            pass
 
     def _look_for_stop(self) -> None:
         if self._stop.is_set:
@@ -148,11 +133,11 @@ class JournaledSource:
 
     def _accept(self, record: Record) -> None:
         self._read += 1
-        with self._lock:
-            self._gathered.append(record)
-            batch = self._take_batch()
-        self._post(batch)
+        self._post(self._batches.add(record, self._place()))
         self._await_room()
+
+    def _place(self) -> InputMark | None:
+        return self._source.mark if isinstance(self._source, LineSource) else None
 
     def _await_room(self, most: int = _MOST_AHEAD) -> None:
         """Until fewer than *most* records are read and not drawn."""
@@ -162,50 +147,47 @@ class JournaledSource:
 
     def _finish(self) -> None:
         """The input is at its end: wait until all of it was accepted, then give what only the journal knows."""
+        self._post(self._batches.add(None, self._place()))
         self._await_room(1)
-        after = 0
-        while stored := self._ask(Pending(after, upto=MOST_JOBS, is_unseen_only=True)):
-            self.missing += len(stored)
+        for count in self._give_stored(Pending(0, upto=MOST_JOBS, is_unseen_only=True)):
+            self.missing += count
+
+    def _give_stored(self, pending: Pending) -> Iterator[int]:
+        """Give what the journal has of *pending*, part by part, as there is room; the number of each part."""
+        while stored := self._ask(pending):
+            yield len(stored)
             self._read += len(stored)
             for job in stored:
                 self._give(job.seq, job.state, job.attempts, job.caution, self._restore(job))
-            after = stored[-1].seq
+            pending = pending._replace(after=stored[-1].seq)
             self._await_room()
 
-    def _ask(self, operation: Pending) -> list[StoredJob]:
+    def _ask(self, operation: Pending | Skip) -> Any:
         answers: Handover[Any] = Handover()
         self._writer.post(operation, answers.put)
         (answer,) = answers.take_wait()
         if isinstance(answer, JournalError):
             raise answer
-        return list(answer)
+        if not isinstance(answer, (list, Skipped)):
+            raise JournalError(f"not answered: {answer}")
+        return answer
 
     # ── the reader's thread or the journal's ────────────────────────────────────────────────────────
 
-    def _take_batch(self) -> list[Record]:
-        """What is to be posted now; the caller holds the lock. One batch is on its way at a time: the next gathers."""
-        if self._is_asking or not self._gathered:
-            return []
-        self._is_asking = True
-        return [self._gathered.popleft() for _ in range(min(_BATCH, len(self._gathered)))]
+    def _post(self, batch: Batch | None) -> None:
+        if batch is not None:
+            accept = Accept(tuple(map(self._new_job, batch.records)), batch.mark)
+            self._writer.post(accept, lambda answer: self._answered(batch.records, answer))
 
-    def _post(self, batch: list[Record]) -> None:
-        if batch:
-            accept = Accept(tuple(map(self._new_job, batch)))
-            self._writer.post(accept, lambda answer: self._answered(batch, answer))
-
-    def _answered(self, batch: list[Record], answer: Any) -> None:
+    def _answered(self, records: list[Record], answer: Any) -> None:
         if isinstance(answer, list):
-            for record, job in zip(batch, answer, strict=True):
+            for record, job in zip(records, answer, strict=True):
                 accepted: Accepted = job
                 self._give(accepted.seq, accepted.state, accepted.attempts, accepted.caution, record)
         else:
             error = answer if isinstance(answer, JournalError) else JournalError(f"not accepted: {answer}")
             self._ready.put(_End(error))
-        with self._lock:
-            self._is_asking = False
-            batch = self._take_batch()
-        self._post(batch)
+        self._post(self._batches.arrived())
 
     def _give(self, seq: int, state: JobState, attempts: int, caution: Caution, record: Record) -> None:
         if state in _OVER or caution is Caution.HELD:
@@ -224,6 +206,11 @@ class JournaledSource:
                     if item.error is not None:
                         raise item.error
                     return
+                if isinstance(item, Skipped):
+                    self.succeeded_before += item.succeeded
+                    self.failed_before += item.failed
+                    self.held += item.held
+                    continue
                 self._drawn += 1
                 if isinstance(item, Job):
                     yield from self._in_turn(item)

@@ -7,15 +7,24 @@ import select
 import stat
 import sys
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from dynamic_pipeline.errors import SourceError, SourceStopped, UsageError
+from dynamic_pipeline.journal.operations import InputMark
 from dynamic_pipeline.records import MOST_BYTES, Record
+from dynamic_pipeline.sources.marks import Marker
 from dynamic_pipeline.stop import Stop
 
 _CHUNK = 1 << 16
 _BOM = b"\xef\xbb\xbf"
 STDIN = "-"
 NEWLINE = b"\n"
+
+
+class _Place(NamedTuple):
+    source: int  # which of the inputs, from 0
+    fd: int  # of its file, open there
+    lines: int  # before it
 
 
 class LineSource:
@@ -37,15 +46,64 @@ class LineSource:
         self._separator = separator
         self.blank = 0  # blank records that were skipped; the producer writes it, others may read it later
         self.has_cr = False  # a CR was dropped at least once; same
+        # The place before which all records were given; None where nobody asked, or it cannot be known.
+        self.mark: InputMark | None = None
+        self._marker: Marker | None = None
+        self._first: _Place | None = None  # where reading begins, if not at the beginning
+        self._stop = stop
         self._wake_fd, stop_fd = os.pipe()
         stop.tell(lambda: os.close(stop_fd))  # an end of file for the poll below
 
+    def keep_mark(self, known: InputMark | None = None) -> bool:
+        """Keep `mark` up to date from now on. True: the input is what it was up to *known*, and begins behind it.
+
+        Call it before the records are drawn. Only files can be read again, so pipes have no marks.
+        """
+        if not all(path != STDIN and os.path.isfile(path) for path in self._paths):  # noqa: PTH113 - text
+            return False
+        if known is not None and (found := self._found(known)) is not None:
+            self._first, self._marker = found
+            self.mark = known
+            return True
+        self._marker = Marker(self._separator)
+        return False
+
+    def _found(self, known: InputMark) -> tuple[_Place, Marker] | None:
+        """The place of *known* in today's input, if all before it is as it was."""
+        marker = Marker(self._separator)
+        for number, path in enumerate(self._paths[: known.source + 1]):
+            marker.begin_source(number)
+            left = known.offset if number == known.source else sys.maxsize
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                return None  # whoever reads the records will tell
+            try:
+                while left and not self._stop.is_set and (chunk := os.read(fd, min(_CHUNK, left))):
+                    marker.read(chunk)
+                    left -= len(chunk)
+                if number == known.source and marker.behind == known._replace(records=0):
+                    place, fd = _Place(number, fd, known.line), -1
+                    return place, marker
+            except OSError:
+                return None
+            finally:
+                if fd >= 0:
+                    os.close(fd)
+        return None
+
     def __iter__(self) -> Iterator[Record]:
         try:
-            for path in self._paths:
+            for number, path in enumerate(self._paths):
+                if self._first is not None and number < self._first.source:
+                    continue
+                if self._marker is not None and self._first is None:
+                    self._marker.begin_source(number)
                 yield from self._records(path)
         finally:
             os.close(self._wake_fd)
+            if self._first is not None:
+                os.close(self._first.fd)
 
     def _records(self, path: str) -> Iterator[Record]:
         is_text = self._separator == NEWLINE
@@ -63,7 +121,8 @@ class LineSource:
     def _lines(self, path: str) -> Iterator[tuple[int, bytes, bool]]:
         """Each line's number, its bytes without the separator (and a BOM), and whether they are all of it."""
         bom = _BOM if self._separator == NEWLINE else b""
-        for number, (raw, is_whole) in enumerate(_split(self._chunks(path), self._separator), 1):
+        first = 1 if self._first is None else self._first.lines + 1
+        for number, (raw, is_whole) in enumerate(_split(self._chunks(path), self._separator), first):
             yield number, raw.removeprefix(bom) if number == 1 else raw, is_whole
 
     def _without_cr(self, raw: bytes) -> bytes:
@@ -74,7 +133,7 @@ class LineSource:
 
     def _chunks(self, path: str) -> Iterator[bytes]:
         try:
-            fd = os.dup(0) if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            fd, self._first = self._open(path), None
             try:
                 is_file = stat.S_ISREG(os.fstat(fd).st_mode)
                 poller = select.poll()
@@ -89,11 +148,20 @@ class LineSource:
                         continue
                     if not chunk:
                         return
+                    if self._marker is not None:
+                        self._marker.read(chunk)
                     yield chunk
+                    if self._marker is not None:  # the records that end in the chunk were given
+                        self.mark = self._marker.behind
             finally:
                 os.close(fd)
         except OSError as error:
             raise SourceError(f"{path}: cannot be read to its end: {error.strerror}") from error
+
+    def _open(self, path: str) -> int:
+        if self._first is not None:
+            return self._first.fd
+        return os.dup(0) if path == STDIN else os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
 
 
 def _split(chunks: Iterator[bytes], separator: bytes = NEWLINE) -> Iterator[tuple[bytes, bool]]:

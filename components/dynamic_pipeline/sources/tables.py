@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dynamic_pipeline.errors import SourceError, UsageError
+from dynamic_pipeline.journal.operations import InputMark
 from dynamic_pipeline.records import MOST_BYTES, Record, TableFormat
 from dynamic_pipeline.sources.lines import STDIN, LineSource
 from dynamic_pipeline.stop import Stop
@@ -56,6 +57,10 @@ class TableSource(LineSource):
             if own:
                 names = own if names is None else tuple(name for name in names if name in header)
         return names or ()
+
+    def keep_mark(self, known: InputMark | None = None) -> bool:
+        """The same for jsonl; csv and tsv have no marks: behind a newline a row may go on."""
+        return self._format == "jsonl" and super().keep_mark(known)
 
     def __iter__(self) -> Iterator[Record]:
         try:
