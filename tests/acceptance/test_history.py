@@ -315,7 +315,7 @@ def test_a_damaged_journal_is_refused_and_recovered_and_resumed(tmp_path: Path) 
     script = 'echo "$1" >> ran'
     assert 0 == run(tmp_path, script=script)
     journal = tmp_path / "logs" / "journal.db"
-    stomp(journal, "sqlite_autoindex_jobs_1")
+    stomp(journal, "works_by_task")
     before = journal.read_bytes()
     refused = pipeline(tmp_path, "run", "-i", "in", "-q", "--resume", "--", "sh", "-c", script, "sh")
     (line,) = told(tmp_path, "journal", "recover")

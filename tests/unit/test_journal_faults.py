@@ -73,7 +73,7 @@ BATCHES: list[
     [EndRun(1, 1, 1, 0, 2, ended_us=5)],
 ]
 CONTENT = (
-    "SELECT job, job_key, occ, state, attempts, interruptions FROM jobs ORDER BY job",
+    "SELECT job, job_key, state, attempts, interruptions FROM jobs ORDER BY job",
     "SELECT job, number, run, outcome, error, result, pid FROM attempts ORDER BY job, number, run",
     "SELECT run, work, outcome, exit_code, mark_offset, mark_records FROM runs ORDER BY run",
 )

@@ -90,10 +90,10 @@ def test_a_whole_journal_is_left_alone(path: Path) -> None:
 def test_with_damaged_indexes_nothing_is_lost(path: Path) -> None:
     """Numbers, states, attempts and payloads are what they were; the damaged file is kept to the byte."""
     whole(path)
-    stored = "SELECT job, work, job_key, occ, state, attempts, payload FROM jobs NOT INDEXED ORDER BY job"
+    stored = "SELECT job, work, job_key, state, attempts, payload FROM jobs NOT INDEXED ORDER BY job"
     tried = "SELECT job, number, run, outcome, result FROM attempts ORDER BY job, number"
     jobs, attempts = rows(path, stored), rows(path, tried)
-    stomp(path, *pages_of(path, "sqlite_autoindex_jobs_1")[:2])
+    stomp(path, *pages_of(path, "jobs_open")[:2])
     before = path.read_bytes()
 
     done = saved(path)
@@ -152,7 +152,7 @@ def test_equal_records_are_counted_without_a_gap(path: Path) -> None:
     answers = store.apply([accept([b"same" * 200] * 60)])
     store.close()
 
-    assert [(occ,) for occ in range(60)] == rows(path, "SELECT occ FROM jobs ORDER BY occ")
+    assert [(60, 60)] == rows(path, "SELECT count(*), max(job) % 1024 FROM jobs")
     assert 0 < done.jobs < 60
     assert 60 == len(set(seqs(answers[0])))
 
@@ -263,7 +263,7 @@ def damage_in_log(path: Path) -> None:
 def test_a_fault_on_the_way_changes_nothing(path: Path, fails: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The damaged file is the only one there is."""
     whole(path)
-    stomp(path, *pages_of(path, "sqlite_autoindex_jobs_1")[:2])
+    stomp(path, *pages_of(path, "jobs_open")[:2])
     before = contents(path.parent)
 
     def fail(*_: object) -> None:
@@ -282,7 +282,7 @@ def test_killed_in_the_exchange_it_is_done_again_with_the_log(
 ) -> None:
     """The log has gone already, its second name has not."""
     whole(path)
-    stomp(path, *pages_of(path, "sqlite_autoindex_jobs_1")[:2])
+    stomp(path, *pages_of(path, "jobs_open")[:2])
     Path(f"{path}-wal").write_bytes(b"log")
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", killed_once(Path.replace))
@@ -311,7 +311,7 @@ def killed_once(replace: Callable[[Path, Path], Path]) -> Callable[[Path, Path],
 def test_what_a_killed_salvage_has_left_is_cleared_away(path: Path) -> None:
     """Only what bears the journal's own name."""
     whole(path)
-    stomp(path, *pages_of(path, "sqlite_autoindex_jobs_1")[:2])
+    stomp(path, *pages_of(path, "jobs_open")[:2])
     (path.parent / "journal.db.salvage-old").mkdir()
     (path.parent / "journal.db.salvage-old" / "new.db").touch()
     (path.parent / "mine").touch()
@@ -345,7 +345,7 @@ def newer(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    stomp(path, *pages_of(path, "sqlite_autoindex_jobs_1")[:2])
+    stomp(path, *pages_of(path, "jobs_open")[:2])
 
 
 def foreign(path: Path) -> None:

@@ -1,13 +1,14 @@
 """Turns records into jobs: new ones on a new work, known ones when a run is resumed.
 
 On a resume the k-th equal record of today's input is the k-th equal job of the journal, whatever the order. As long
-as the records come in the order of the jobs they are compared with them, one after the other. After that it is
-counted in a temporary table how often each was met, so that a million of them cost no memory.
+as the records come in the order of the jobs they are compared with them, one after the other. After that the jobs that
+were not met yet are sorted by their keys, in a temporary table: a million of them cost no memory.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from dynamic_pipeline.jobs import JobState
@@ -35,8 +36,8 @@ class Intake:
         self.place = Place(run.jobs, 0, True)
         self._before = self.place  # this transaction
         self._mark: ops.InputMark | None = None
-        connection.execute(queries()["drop_seen"])
-        connection.execute(queries()["make_seen"])
+        connection.execute(queries()["drop_unmet"])
+        connection.execute(queries()["make_unmet"])
 
     def skip(self, op: ops.Skip) -> ops.Skipped:
         """The records before the mark are the work's first jobs: meet them all at once."""
@@ -85,7 +86,7 @@ class Intake:
             if self.place.is_same:
                 after = max(after, self.place.met)
             else:
-                name = "pending_unseen"
+                name = "pending_unmet"
         first = first_of(self._run.work)
         upto = min(first + op.upto, last_of(self._run.work))
         rows = self._connection.execute(queries()[name], (first + after, upto, op.most))
@@ -109,35 +110,35 @@ class Intake:
         return answer
 
     def _part_ways(self) -> None:
-        """From here on today's input is another one: what was met of it has to be counted."""
+        """From here on today's input is another one: what was not met of the journal has to be looked up."""
         first = first_of(self._run.work)
-        self._connection.execute(queries()["see_all"], (first, first + self.place.met))
+        self._connection.execute(queries()["fill_unmet"], (first + self.place.met, first + self._run.jobs))
         self.place = self.place._replace(is_same=False)
 
-    def _add_all(self, records: tuple[ops.NewJob, ...]) -> list[ops.Accepted]:
+    def _add_all(self, records: Sequence[ops.NewJob]) -> list[ops.Accepted]:
         last = self.place.last
         self._connection.executemany(
-            queries()["add_next_job"],
+            queries()["add_job"],
             [self._values(seq, record) for seq, record in enumerate(records, last + 1)],
         )
-        self.place = Place(last + len(records), self.place.met + len(records), True)
+        self.place = self.place._replace(last=last + len(records), met=self.place.met + len(records))
         return [_new(seq) for seq in range(last + 1, last + len(records) + 1)]
 
-    def _match(self, records: tuple[ops.NewJob, ...]) -> list[ops.Accepted]:
-        named, work, execute = queries(), self._run.work, self._connection.execute
-        answer = []
-        last = self.place.last
+    def _match(self, records: Sequence[ops.NewJob]) -> list[ops.Accepted]:
+        find, meet, execute = queries()["find_unmet"], queries()["meet"], self._connection.execute
+        answer: list[ops.Accepted | None] = []  # None: it is new
         for record in records:
-            execute(named["see"], (record.key,))
-            occ, job, *rest = execute(named["find_seen"], (work, record.key)).fetchone()
-            if job is None:
-                last += 1
-                execute(named["add_job"], {**self._values(last, record), "occ": occ})
-                answer.append(_new(last))
-            else:
-                answer.append(ops.accepted(seq_of(job), *rest))
-        self.place = Place(last, self.place.met + len(records), False)
-        return answer
+            found = execute(find, (record.key,)).fetchone()
+            if found is None:
+                answer.append(None)
+                continue
+            execute(meet, (record.key, found[0]))
+            answer.append(ops.accepted(seq_of(found[0]), *found[1:]))
+        self.place = self.place._replace(met=self.place.met + len(answer) - answer.count(None))
+        added = iter(
+            self._add_all([record for record, known in zip(records, answer, strict=True) if known is None])
+        )
+        return [known or next(added) for known in answer]
 
     def _values(self, seq: int, record: ops.NewJob) -> dict[str, object]:
         return {"job": number_of(self._run.work, seq), "work": self._run.work, **record._asdict()}

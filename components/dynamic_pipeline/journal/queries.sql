@@ -23,21 +23,18 @@ WHERE work = ? AND mark_digest IS NOT NULL ORDER BY run DESC LIMIT 1;
 -- name: set_mark
 UPDATE runs SET mark_source = ?, mark_offset = ?, mark_line = ?, mark_digest = ?, mark_records = ? WHERE run = ?;
 
--- name: add_next_job
--- The k-th equal record of a work whose jobs have all been met in today's input.
-INSERT INTO jobs(job, work, job_key, occ, payload, source, line, problem, format, fields)
-VALUES (:job, :work, :key, (SELECT count(*) FROM jobs WHERE work = :work AND job_key = :key),
-        :payload, :source, :line, :problem, :format, :fields);
-
 -- name: add_job
-INSERT INTO jobs(job, work, job_key, occ, payload, source, line, problem, format, fields)
-VALUES (:job, :work, :key, :occ, :payload, :source, :line, :problem, :format, :fields);
+INSERT INTO jobs(job, work, job_key, payload, source, line, problem, format, fields)
+VALUES (:job, :work, :key, :payload, :source, :line, :problem, :format, :fields);
 
--- name: drop_seen
-DROP TABLE IF EXISTS temp.seen;
+-- name: drop_unmet
+DROP TABLE IF EXISTS temp.unmet;
 
--- name: make_seen
-CREATE TEMP TABLE seen(job_key BLOB PRIMARY KEY, occ INTEGER NOT NULL) WITHOUT ROWID;
+-- name: make_unmet
+-- Jobs of earlier runs that today's input has not shown yet, to be found by their keys.
+CREATE TEMP TABLE unmet(
+  job_key BLOB, job INTEGER, state TEXT, attempts INTEGER, interruptions INTEGER, alone INTEGER,
+  PRIMARY KEY(job_key, job)) WITHOUT ROWID;
 
 -- name: next_jobs
 SELECT job, job_key, state, attempts, interruptions, alone FROM jobs WHERE job > ? AND job <= ? ORDER BY job LIMIT ?;
@@ -47,16 +44,16 @@ SELECT job, job_key, state, attempts, interruptions, alone FROM jobs WHERE job >
 SELECT state, count(*) FROM jobs WHERE job > ? AND job <= ? AND state IN ('F', 'H') GROUP BY state
 UNION ALL SELECT 'Q', count(*) FROM jobs WHERE job > ? AND job <= ? AND state IN ('Q', 'R');
 
--- name: see_all
-INSERT INTO temp.seen SELECT job_key, max(occ) FROM jobs WHERE job > ? AND job <= ? GROUP BY job_key;
+-- name: fill_unmet
+-- Sorted, so that a million of them take a second or two.
+INSERT INTO temp.unmet SELECT job_key, job, state, attempts, interruptions, alone FROM jobs
+WHERE job > ? AND job <= ? ORDER BY job_key, job;
 
--- name: see
-INSERT INTO temp.seen VALUES (?, 0) ON CONFLICT(job_key) DO UPDATE SET occ = occ + 1;
+-- name: find_unmet
+SELECT job, state, attempts, interruptions, alone FROM temp.unmet WHERE job_key = ? ORDER BY job LIMIT 1;
 
--- name: find_seen
-SELECT seen.occ, job, state, attempts, interruptions, alone
-FROM temp.seen LEFT JOIN jobs ON work = ? AND jobs.job_key = seen.job_key AND jobs.occ = seen.occ
-WHERE seen.job_key = ?;
+-- name: meet
+DELETE FROM temp.unmet WHERE job_key = ? AND job = ?;
 
 -- name: start
 -- An attempt that was interrupted in this very run may be started again under its number.
@@ -89,10 +86,10 @@ WHERE job > ? AND job <= ? AND state = ?;
 SELECT job, state, attempts, interruptions, alone, payload, source, line, problem, format, fields FROM jobs
 WHERE job > ? AND job <= ? AND state IN ('Q', 'R') ORDER BY job LIMIT ?;
 
--- name: pending_unseen
-SELECT job, state, attempts, interruptions, alone, payload, source, line, problem, format, fields
-FROM jobs LEFT JOIN temp.seen ON seen.job_key = jobs.job_key
-WHERE job > ? AND job <= ? AND state IN ('Q', 'R') AND jobs.occ > coalesce(seen.occ, -1)
+-- name: pending_unmet
+SELECT job, state, attempts, interruptions, alone, payload, source, line, problem, format, fields FROM jobs
+WHERE job > ? AND job <= ? AND state IN ('Q', 'R')
+  AND EXISTS (SELECT 1 FROM temp.unmet WHERE unmet.job_key = jobs.job_key AND unmet.job = jobs.job)
 ORDER BY job LIMIT ?;
 
 -- name: crashed_runs

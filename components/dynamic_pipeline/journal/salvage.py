@@ -28,8 +28,7 @@ _TYPES: dict[str, type] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
 _SETTLE = f"""
 UPDATE found_jobs SET state = 'S' WHERE job IN (SELECT job FROM found_attempts WHERE outcome = 'succeeded');
 CREATE TEMP TABLE places AS SELECT job AS old,
-  work * {first_of(1)} + row_number() OVER (PARTITION BY work ORDER BY job) AS job,
-  row_number() OVER (PARTITION BY work, job_key ORDER BY occ, job) - 1 AS occ FROM found_jobs;
+  work * {first_of(1)} + row_number() OVER (PARTITION BY work ORDER BY job) AS job FROM found_jobs;
 CREATE UNIQUE INDEX temp.old_place ON places(old);
 UPDATE runs SET mark_source = NULL, mark_offset = NULL, mark_line = NULL, mark_digest = NULL, mark_records = 0;
 """  # noqa: S608 - ours
@@ -188,7 +187,7 @@ def _copy(old: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int
     left_out += _take(old, target, "attempts", "found_attempts", lambda _: True)
     for statement in _SETTLE.split(";"):  # `executescript` would commit
         target.execute(statement)
-    _move(target, "jobs", ("job", "occ"), "")
+    _move(target, "jobs", ("job",), "")
     # Numbers of runs are given again: the attempts of one that is lost would be taken for those of the next.
     _move(target, "attempts", ("job",), "WHERE run IN (SELECT run FROM runs)")
     (attempts,) = target.execute("SELECT count(*) FROM found_attempts").fetchone()
@@ -246,6 +245,6 @@ def _is_job(row: Row, task: bytes) -> bool:
         and len(row["job_key"] or b"") == KEY_BYTES
         and row["payload"] is not None
         and job_key(task, row["payload"]) == row["job_key"]
-        and min(row["attempts"] or 0, row["interruptions"] or 0, row["alone"] or 0, row["occ"] or 0) >= 0
+        and min(row["attempts"] or 0, row["interruptions"] or 0, row["alone"] or 0) >= 0
         and _is_json(row["fields"])
     )

@@ -37,7 +37,6 @@ CREATE TABLE jobs(
   job INTEGER PRIMARY KEY,                   -- work × 2^40 + number of the job within its work, from 1
   work INTEGER NOT NULL REFERENCES works,
   job_key BLOB NOT NULL CHECK(typeof(job_key) = 'blob' AND length(job_key) = 16),
-  occ INTEGER NOT NULL CHECK(occ >= 0),      -- how many equal records came before it
   -- One letter, so that a change of state leaves the row's size alone and a long payload is not written again.
   state TEXT NOT NULL DEFAULT 'Q' CHECK(state IN ('Q', 'R', 'S', 'F', 'H')),
      -- queued, retrying, succeeded, failed, held; running is a queued or retrying one with an open attempt
@@ -49,8 +48,9 @@ CREATE TABLE jobs(
   problem TEXT NOT NULL,                     -- why no command can be made of it; empty when one can
   format TEXT NOT NULL,
   fields TEXT,                               -- JSON; NULL where the payload says it all
-  payload BLOB NOT NULL CHECK(typeof(payload) = 'blob'),  -- the record's bytes, whatever their encoding
-  UNIQUE(work, job_key, occ));
+  payload BLOB NOT NULL CHECK(typeof(payload) = 'blob'));  -- the record's bytes, whatever their encoding
+-- No index on job_key: a page of it would be written again for every job (half of the time it takes to accept one). Who has
+-- to find jobs by their keys sorts them first: see unmet in queries.sql.
 
 CREATE INDEX jobs_open ON jobs(job) WHERE state IN ('Q', 'R');  -- shrinks as work gets done
 CREATE INDEX jobs_lost ON jobs(job) WHERE state IN ('F', 'H');
