@@ -29,6 +29,14 @@ class Interrupted(PipelineError):
     value: object = None  # what there is to show of it
 
 
+class StoppedEarly(Exception):
+    """A signal came before the run had begun."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signum)
+        self.signum = signum
+
+
 class SourceStopped(PipelineError):
     """Raised by a source that gave up waiting for its next record because the run stops producing."""
 

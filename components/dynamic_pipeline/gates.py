@@ -8,7 +8,6 @@ Two doors in the line, each with the face of what stands behind it, so that the 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -44,12 +43,18 @@ class GatedExecutor:
         future: Future[Any] = LeanFuture()
 
         def begin(answer: object) -> None:  # on the journal's thread
+            why = _NOT_BEGUN
             if answer is True:
-                with contextlib.suppress(RuntimeError):  # the pool was shut down meanwhile
+                try:
                     self._executor.submit(_call, future, fn, work, attempt)
+                except (
+                    RuntimeError
+                ) as error:  # the pool was shut down meanwhile, or there are no more threads
+                    why = f"not started: {error}"
+                else:
                     return
             if future.set_running_or_notify_cancel():
-                future.set_result(Failed(_NOT_BEGUN, 0.0, "", is_interrupted=True))
+                future.set_result(Failed(why, 0.0, "", is_interrupted=True))
 
         self._writer.post(
             Start.of(attempt.job.id, attempt.number, is_alone=self._is_alone(attempt.job.id)), begin

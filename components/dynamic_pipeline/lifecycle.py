@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -42,6 +43,7 @@ class Shutdown:
         self._abort_patience_s = abort_patience_s
         self.drain_all = drain_all  # a drain finishes all accepted jobs, not only those that have started
         self.phase = Phase.RUNNING
+        self.on_abort: Callable[[], object] = bool  # called once, where the run is forced to stop
         self.signal: int | None = None  # the first one that went with a change of phase
         self._next_report_s = _NEVER
         self._deadline_s = _NEVER
@@ -76,6 +78,7 @@ class Shutdown:
                 self._deadline_s = now_s + self._drain_timeout_s
         elif phase is Phase.ABORTING:
             self._deadline_s = now_s + self._abort_patience_s
+            self.on_abort()
         return True
 
     def expect_end(self, now_s: float) -> None:

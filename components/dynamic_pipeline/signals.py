@@ -64,6 +64,14 @@ class SignalInbox:
         with contextlib.suppress(OSError):
             self._writer.send(b"\0")
 
+    def pending(self) -> int:
+        """A stop signal that has come and was not iterated over yet; 0 if there is none. It stays there."""
+        try:
+            waiting = self._reader.recv(64, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        return next((number for number in waiting if number in STOP_SIGNALS), 0)
+
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """(stage, signal) for each signal that counts, stage 1, 2, 3; ends when `wake` is called."""
         while True:

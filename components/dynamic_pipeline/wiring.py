@@ -107,6 +107,8 @@ class Run:
             drain_timeout_s=drain_timeout_s,
             abort_patience_s=kill_grace_s + 0.5,
         )
+        if journal is not None:  # an abort waits for no disk
+            self._orchestrator.shutdown.on_abort = journal.writer.hurry
         self._producer = Producer(source, self._backlog, self._inbox, self._stop_drawing)
         self._collector = Collector(self._events, sinks, self._inbox)
         supervisor = Supervisor(
@@ -145,8 +147,6 @@ class Run:
     def abort(self, reason: str = "asked to", *, signal: int | None = None) -> None:
         """Start nothing more, end running commands, wait briefly for running calls; returns at once."""
         self._inbox.put(Abort(reason, signal))
-        if self._journal is not None:
-            self._journal.writer.hurry()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Block until the run has ended, *timeout_s* seconds at the most; tell whether it has."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -282,6 +284,91 @@ def test_what_a_killed_run_left_running_is_ended_first(start: Starter, tmp_path:
 
     assert done.returncode == 0
     assert not lives(pid)
+
+
+def test_a_kill_while_the_rest_of_a_killed_run_is_ended_forgets_nothing(tmp_path: Path) -> None:
+    """What the first has left ignores TERM; the second is killed within the grace; the third still finds it."""
+    (tmp_path / "in").write_text(lines("a"))
+    script = "trap 'touch term' TERM; echo $$ >> ran; test -e go || while :; do sleep 1; done"
+    with subprocess.Popen(work(script=script), cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
+        wait_until(lambda: (tmp_path / "ran").exists() and (tmp_path / "ran").read_text().endswith("\n"))
+        killed.kill()
+    pid = int((tmp_path / "ran").read_text())
+    (tmp_path / "go").touch()
+    second = work("--resume", "--kill-grace", "60s", script=script)
+    with subprocess.Popen(second, cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
+        wait_until((tmp_path / "term").exists)
+        killed.kill()
+    assert lives(pid)
+    done = run(tmp_path, "--resume", "--kill-grace", "100ms", script=script)
+
+    assert done.returncode == 0
+    assert not lives(pid)
+
+
+def test_a_signal_ends_the_wait_for_what_a_killed_run_has_left(tmp_path: Path) -> None:
+    """The wait is told, the signal is heard, and the next run waits again."""
+    (tmp_path / "in").write_text(lines("a"))
+    script = "echo $$ >> ran; test -e go || exec sleep 60"
+    with subprocess.Popen(work(script=script), cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
+        wait_until(lambda: (tmp_path / "ran").exists() and (tmp_path / "ran").read_text().endswith("\n"))
+        killed.kill()
+    pid = int((tmp_path / "ran").read_text())
+    (tmp_path / "go").touch()
+    waiting = work("--resume", "--orphans", "wait", script=script)
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        with subprocess.Popen(waiting, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            said = process.stderr.readline()
+            process.send_signal(signum)
+            process.communicate(timeout=60)
+        assert said == f"pipeline: waiting for processes that a killed run has left: {pid}\n"
+        assert process.returncode == 128 + signum
+    assert lives(pid)
+    assert [str(pid)] == (tmp_path / "ran").read_text().split()
+    os.kill(pid, signal.SIGKILL)
+
+    assert run(tmp_path, "--resume", "--orphans", "wait", script=script).returncode == 0
+
+
+def test_three_signals_again_and_again_hold_no_job(tmp_path: Path) -> None:
+    """It was the user who left in a hurry, and no job that took the process down."""
+    (tmp_path / "in").write_text(lines("a"))
+    script = "trap '' TERM; " + 'echo "$1" >> ran; test -e go || while :; do sleep 1; done'
+    for left in range(1, 8):
+        with subprocess.Popen(
+            work("--resume", script=script), cwd=tmp_path, stderr=subprocess.DEVNULL
+        ) as process:
+            wait_until(lambda left=left: (tmp_path / "ran").exists() and ran(tmp_path)["a"] == left)  # type: ignore[misc]
+            process.send_signal(signal.SIGQUIT)
+            while process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(0.05)
+        assert process.returncode == 128 + signal.SIGINT, left
+    (tmp_path / "go").touch()
+    done = run(tmp_path, "--resume", script=script)
+
+    assert (done.returncode, last(done.stderr)) == (0, "0 failed, 1 ok, 0 not run — exit 0")
+
+
+def test_outputs_that_a_kill_left_beside_the_folder_are_put_into_it(tmp_path: Path) -> None:
+    """Recorded as done, their jobs do not run again, so nobody else would bring them; the spools go."""
+    (tmp_path / "in").write_text(lines(*range(400)))
+    script = 'echo "$1" | tee -a ran'
+    options = "--output", "outputs", "-j", "4", "--resume"
+    for kill in range(3):
+        with subprocess.Popen(
+            work(*options, script=script), cwd=tmp_path, stderr=subprocess.DEVNULL
+        ) as killed:
+            wait_until(lambda kill=kill: (tmp_path / "ran").exists() and len(ran(tmp_path)) > 60 * (kill + 1))  # type: ignore[misc]
+            killed.kill()
+    done = run(tmp_path, *options, script=script)
+
+    assert done.returncode == 0
+    assert {f"{job}.out": f"{job - 1}\n" for job in range(1, 401)} == {
+        path.name: path.read_text() for path in (tmp_path / "outputs").iterdir()
+    }
 
 
 def test_a_job_that_kills_the_pipeline_ends_held_and_the_rest_is_done(tmp_path: Path) -> None:

@@ -218,16 +218,36 @@ def test_many_threads_post_and_each_hears_of_its_own(path: Path, switch_often: N
 
 
 def test_a_crash_of_the_thread_reaches_its_owner(path: Path) -> None:
-    """Here a callback raises: the file is let go, with all that was committed."""
+    """Here a callback raises: the file is let go, with all that was committed; the others are answered."""
     found: list[Any] = []
-    writer = JournalWriter(begun(path, b"a"), on_crash=lambda *args: found.append(args))
+    writer = JournalWriter(begun(path, b"a", b"b"), on_crash=lambda *args: found.append(args))
+    answers: list[Any] = []
+    writer.post_all([(Start.of(1, 1), lambda _: 1 / 0), (Start.of(2, 1), answers.append)])
     writer.start()
-
-    writer.post(Start.of(1, 1), lambda _: 1 / 0)
+    writer.post(Finish.of(2, 1, "succeeded"), answers.append)
 
     assert writer.close(PATIENCE_S)
     assert [("journal", ZeroDivisionError)] == [(name, type(error)) for name, error in found]
-    assert [(1,)] == rows(path, "SELECT count(*) FROM attempts")
+    assert [(2,)] == rows(path, "SELECT count(*) FROM attempts")
+    assert answers[0] is True
+    assert "given up after an error of ours: ZeroDivisionError" in str(answers[1])
+
+
+def test_an_error_of_ours_leaves_nobody_waiting(path: Path) -> None:
+    """Whatever the store raises: it is told once, and every operation is answered, also later ones."""
+    found: list[Any] = []
+    store = Failing(begun(path, b"a"), MemoryError())  # type: ignore[arg-type]
+    writer = JournalWriter(store, on_crash=lambda *args: found.append(args))  # type: ignore[arg-type]
+    answers: list[Any] = []
+    writer.start()
+    for seq in range(3):
+        writer.post(Start.of(seq, 1), answers.append)
+
+    assert writer.close(PATIENCE_S)
+    assert [("journal", MemoryError)] == [(name, type(error)) for name, error in found]
+    assert [writer.error] * 3 == answers
+    assert isinstance(writer.error, JournalError)
+    assert ([], ["abandon"]) == (store.batches, store.calls)
 
 
 # --- a full disk ---

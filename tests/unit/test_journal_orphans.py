@@ -172,3 +172,21 @@ def test_a_process_that_waits_to_be_reaped_is_over(spawn: Spawn) -> None:
 
     assert look_up(process.pid) is None
     assert [] == find([], [UUID])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the user")
+def test_a_process_that_has_changed_its_user_is_found(spawn: Spawn) -> None:
+    """A command may be `setpriv …` or `sudo …`."""
+    process = spawn("echo up; read line", uuid=None, user=65534)
+
+    assert {process.pid} == pids(find([orphan(process.pid)], []))
+
+
+def test_before_a_wait_it_is_told_for_whom(spawn: Spawn) -> None:
+    """It may take long, and somebody may sit before it."""
+    process = spawn("echo up; read line")
+    told: list[list[int]] = []
+    dealt = deal([], [UUID], "wait", should_stop=lambda: told, on_wait=told.append)
+
+    assert [[process.pid]] == told
+    assert Dealt(0, 0, (process.pid,)) == dealt

@@ -13,6 +13,7 @@ from dynamic_pipeline.journal.held import Caution
 from dynamic_pipeline.journal.operations import (
     Accept,
     Accepted,
+    AttemptOutcome,
     Barrier,
     EndRun,
     Finish,
@@ -29,6 +30,7 @@ from dynamic_pipeline.journal.operations import (
 )
 from dynamic_pipeline.journal.reader import Reader
 from dynamic_pipeline.journal.recovery import Orphan
+from dynamic_pipeline.journal.runs import is_over
 from dynamic_pipeline.journal.store import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -311,7 +313,7 @@ def test_a_run_ends_once_and_closes_what_it_left_open(path: Path) -> None:
             state: count for state, count in reader.counts(1, has_run_ended=True).items() if count
         }
     store = open_store(path)
-    assert ((), 0, (), ()) == store.recover()
+    assert ((), 0, ()) == store.recover()
     store.close()
 
 
@@ -352,9 +354,12 @@ def test_a_killed_run_is_put_right_at_the_next_opening(path: Path) -> None:
     store.abandon()
     store = open_store(path)
 
-    found = store.recover(now_us=50)
-    assert (("run-1",), 2, (), (Orphan("run-1", "boot", 2, 1, 4321, 99),)) == found
-    assert ((), 0, (), ()) == store.recover()
+    left = store.left()
+    assert (("run-1",), (Orphan("run-1", "boot", 2, 1, 4321, 99),)) == (left.crashed, left.orphans)
+    assert left == store.left()  # until it has been put right: whoever looked may have been killed too
+    assert (("run-1",), 2, ()) == store.recover(now_us=50)
+    assert ((), 0, ()) == store.recover()
+    assert ((), (), ()) == store.left()
     store.close()
 
     assert {"succeeded": 1, "queued": 2} == counts(path)
@@ -362,6 +367,36 @@ def test_a_killed_run_is_put_right_at_the_next_opening(path: Path) -> None:
         path, "SELECT job % 1024, CASE state WHEN 'S' THEN 0 ELSE attempts END, interruptions FROM jobs"
     )
     assert [(50, "crashed")] == rows(path, "SELECT ended_us, outcome FROM runs")
+
+
+def test_a_run_that_its_user_has_ended_accuses_no_job(path: Path) -> None:
+    """However often: what was cut short runs again, with others."""
+    begun(path, b"innocent").close()
+    for number in range(8):
+        store = resumed(path, f"run-{number + 2}")
+        store.apply([Start.of(1, 1)])
+        store.abandon()
+        store = open_store(path)
+        assert ((f"run-{number + 2}",), 1, ()) == store.recover(forced=[f"run-{number + 2}", "another"])
+        store.close()
+
+    assert [("Q", 0, 0, 0)] == rows(path, "SELECT state, attempts, interruptions, alone FROM jobs")
+
+
+@pytest.mark.parametrize(("outcome", "is_over_by_it"), [("succeeded", True), ("failed", True), (None, False)])
+def test_it_is_known_which_attempt_was_the_last(
+    path: Path, outcome: AttemptOutcome | None, is_over_by_it: bool
+) -> None:
+    """Of a job that is over; whether it went well or not."""
+    store = begun(path, b"a")
+    store.apply([Start.of(1, 1), Finish.of(1, 1, "failed", will_retry=True), Start.of(1, 2)])
+    if outcome:
+        store.apply([Finish.of(1, 2, outcome)])
+    connection = store.transactions.connection
+
+    assert [False, is_over_by_it, False] == [is_over(connection, 1, 1, attempt) for attempt in (1, 2, 3)]
+    assert not is_over(connection, 1, 2, 1)
+    store.close()
 
 
 def test_a_job_that_takes_the_process_down_again_and_again_runs_alone_and_is_then_held(path: Path) -> None:

@@ -159,3 +159,15 @@ def test_zero_implies_that_everything_succeeded(ending: Ending) -> None:
 def test_every_exit_code_is_a_documented_one(ending: Ending) -> None:
     """Whatever happened, a caller finds the code in the table."""
     assert exit_code(ending) in {0, 1, 3, 4, 70, 129, 130, 141, 143}
+
+
+def test_a_forced_stop_is_told_once() -> None:
+    """Whoever forces it, a signal or the clock."""
+    shutdown = Shutdown(5.0, 1.0)
+    told: list[Phase] = []
+    shutdown.on_abort = lambda: told.append(shutdown.phase)
+    shutdown.enter(Phase.DRAINING, 0.0)
+    shutdown.enter(Phase.ABORTING, 1.0)
+    shutdown.enter(Phase.ABORTING, 2.0)
+
+    assert [Phase.ABORTING] == told

@@ -1,10 +1,13 @@
 """The output of one command: in a file while it runs, in memory afterwards if it is small."""
 
 import os
+import resource
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
-from dynamic_pipeline.spool import Spool, has_disk_room
+from dynamic_pipeline.spool import Spool, has_disk_room, left_folders, remove_left_folders
 
 IN_MEMORY = 16 * 1024
 
@@ -125,3 +128,45 @@ def test_one_that_was_never_opened_is_empty(tmp_path: Path) -> None:
 
     assert (b"", 0) == (b"".join(spool.chunks()), spool.size)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_opened_now_stays_in_its_file(tmp_path: Path) -> None:
+    """The command was run: its outcome must not depend on a descriptor that we lack."""
+    spool = Spool(str(tmp_path / "out"))
+    Path(os.fsdecode(spool.hand_out())).write_bytes(b"kept")
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        spool.seal()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+    assert (4, [b"kept"]) == (spool.size, list(spool.chunks()))
+    spool.discard()
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_folders_of_ended_processes_are_found_and_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not those of living ones, of other names, or what a link leads to."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    left = tmp_path / f"dynamic-pipeline-{ended.pid}-abc_1"
+    others = [
+        f"dynamic-pipeline-{os.getpid()}-abc",
+        f"dynamic-pipeline-{ended.pid}",
+        f"other-{ended.pid}-abc",
+    ]
+    for name in (left.name, *others):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.1.out").touch()
+    (tmp_path / f"dynamic-pipeline-{ended.pid}-link").symlink_to(tmp_path / others[2])
+
+    assert [str(left)] == left_folders(str(tmp_path))
+    assert [] == left_folders(str(tmp_path), ended.pid + 1)
+    assert [] == left_folders(str(tmp_path / "nowhere"))
+    remove_left_folders(ended.pid)
+    assert not left.exists()
+    assert all((tmp_path / name / "1.1.out").exists() for name in others)

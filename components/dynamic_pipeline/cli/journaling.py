@@ -7,21 +7,22 @@ import json
 import os
 import shlex
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Thread
 
 from pipeline_config import Settings
 
+from dynamic_pipeline.cli.left_behind import SHOWN, mark_forced, put_in_order
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.errors import UsageError
 from dynamic_pipeline.jobs import JobState
-from dynamic_pipeline.journal import identity, orphans
+from dynamic_pipeline.journal import identity
 from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.lock import JournalLock
 from dynamic_pipeline.journal.operations import EndRun, NewJob, Pid, Reopen, StoredJob, now_us
 from dynamic_pipeline.journal.processes import boot_id, start_tick
-from dynamic_pipeline.journal.recovery import Recovery
-from dynamic_pipeline.journal.runs import NewRun
+from dynamic_pipeline.journal.runs import NewRun, is_over
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE, USAGE
@@ -31,7 +32,7 @@ from dynamic_pipeline.sources.journaled import JournaledSource
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary
 
-_SHOWN = 10  # numbers of jobs in a message
+_LEAVING_S = 0.2
 
 
 def parts_of(request: Request, record_format: str) -> dict[str, str]:
@@ -58,12 +59,14 @@ class Journal(JournalLine):
         lock: JournalLock,
         store: Store,
         task: bytes,
+        run_id: str,
         record_format: str,
         notes: list[str],
         *,
         is_resumed: bool,
     ) -> None:
         super().__init__()
+        self._run_id = run_id
         self.is_resumed = is_resumed  # an earlier run was found
         self._format = record_format
         self._lock = lock
@@ -93,6 +96,25 @@ class Journal(JournalLine):
             self._store.apply([EndRun(USAGE, 0, 0, 0, 0, now_us())])
         self._store.abandon()
         self._lock.release()
+
+    def leave(self) -> None:
+        """The process is about to leave at once, because its user said so: no job is to blame for that."""
+        run = self._store.run
+        if run is not None:
+            # On a thread: a disk that does not answer must not hold the process.
+            writing = Thread(target=self._mark_forced, daemon=True)
+            writing.start()
+            writing.join(_LEAVING_S)
+
+    def _mark_forced(self) -> None:
+        with contextlib.suppress(OSError):
+            mark_forced(self._store.path, self._run_id)
+
+    def is_over(self, seq: int, attempt: int) -> bool:
+        """Whether an earlier run has recorded *attempt* as the last one of a job. Before `begin`."""
+        run, transactions = self._store.run, self._store.transactions
+        assert run is not None, "it was begun when the journal was opened"
+        return transactions.guarded(lambda: is_over(transactions.connection, run.work, seq, attempt))
 
     def source_of(self, records: Iterable[Record], stop: Stop) -> JournaledSource:
         """*records* as jobs of this run."""
@@ -126,28 +148,42 @@ class Journal(JournalLine):
     def finish(self, summary: Summary, code: int, timeout_s: float | None) -> tuple[int, list[str]]:
         """Write down how it ended, and close; the exit code, another one if that failed, and what to tell."""
         counts = summary.succeeded, summary.failed, summary.held, summary.unfinished
-        self.writer.post(EndRun(code, *counts, now_us()))
+        answers: list[object] = []
+        self.writer.post(EndRun(code, *counts, now_us()), answers.append)
         if timeout_s is not None:
             self.writer.hurry()
         has_ended = self.writer.close(timeout_s)
         error = self.writer.error or (
             None if has_ended else JournalError("the journal does not come to an end")
         )
+        if error is None and answers != [True]:
+            error = JournalError(f"the end of the run was not recorded: {answers}")
         if error is None:
             self._lock.release()
             return code, []
         told = [f"journal: {error}"]
         if numbers := self.gate.unrecorded if self.gate is not None else []:
-            first = ", ".join(map(str, numbers[:_SHOWN])) + (", …" if len(numbers) > _SHOWN else "")
+            first = ", ".join(map(str, numbers[:SHOWN])) + (", …" if len(numbers) > SHOWN else "")
             told.append(f"executed, not recorded: {len(numbers)} jobs ({first}); they will run again")
         return (code if code in {INTERNAL, READER_GONE} else IO_FAULT), told
 
 
-def open_journal(request: Request, settings: Settings, run_id: str, record_format: str) -> Journal:
+def open_journal(
+    request: Request,
+    settings: Settings,
+    run_id: str,
+    record_format: str,
+    *,
+    stop_signal: Callable[[], int],
+    tell: Callable[[str], object],
+) -> Journal:
     """Lock and open the journal, and put in order what a killed run has left.
+
+    That may take long with `--orphans wait`: *tell* hears of it, and a *stop_signal* ends it.
 
     Raises:
         JournalError: it cannot be used, or another run holds it. UsageError: `--resume` of other work.
+        StoppedEarly: by *stop_signal*; the next run finds what this one has found.
     """
     path = Path(os.path.abspath(settings.journal.state_dir)) / "journal.db"  # noqa: PTH100 - as it was given
     durability = settings.journal.durability
@@ -156,8 +192,7 @@ def open_journal(request: Request, settings: Settings, run_id: str, record_forma
     lock.acquire()
     try:
         store = Store.open(path, durability)
-        recovery = store.recover()
-        notes = _put_in_order(recovery, settings)
+        notes = put_in_order(store, settings, stop_signal, tell)
         parts = parts_of(request, record_format)
         task = identity.task_fingerprint(parts)
         work = _work_to_resume(store, task, parts) if request.is_resumed else None
@@ -179,35 +214,7 @@ def open_journal(request: Request, settings: Settings, run_id: str, record_forma
         raise
     if work is not None:
         notes.append(f"resuming: {run.jobs} jobs of earlier runs are known")
-    return Journal(lock, store, task, record_format, notes, is_resumed=work is not None)
-
-
-def _put_in_order(recovery: Recovery, settings: Settings) -> list[str]:
-    """Deal with what a killed run has left running; lines for the log."""
-    if not recovery.crashed:
-        return []
-    dealt = orphans.deal(
-        recovery.orphans,
-        recovery.crashed,
-        settings.journal.orphans,
-        grace_s=settings.shutdown.kill_grace,
-    )
-    notes = [
-        f"the run before was killed: {recovery.interrupted} attempts were cut short, and no retry is charged for them"
-    ]
-    if dealt.ended or dealt.awaited:
-        notes.append(
-            f"{dealt.ended + dealt.awaited} processes that it had left were {'ended' if dealt.ended else 'awaited'}"
-        )
-    if dealt.left:
-        notes.append(
-            f"warning: processes that it had left run on: {', '.join(map(str, dealt.left[:_SHOWN]))}"
-        )
-    if recovery.held:
-        notes.append(
-            f"warning: held, because they took the process down with them: jobs {', '.join(map(str, recovery.held[:_SHOWN]))}"
-        )
-    return notes
+    return Journal(lock, store, task, run_id, record_format, notes, is_resumed=work is not None)
 
 
 def _work_to_resume(store: Store, task: bytes, parts: dict[str, str]) -> int | None:

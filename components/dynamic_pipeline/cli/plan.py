@@ -77,6 +77,8 @@ class Task:
         """The process is about to leave at once."""
         self.kill()
         self.reports.discard()
+        if self.journal is not None:
+            self.journal.leave()
 
     def kill(self) -> None:
         if isinstance(self.work, CommandWork):
@@ -160,7 +162,10 @@ def _plan_commands(
     journal: Journal | None,
 ) -> Task:
     if output.kept is not None:
-        output.kept.begin(is_resumed=journal is not None and journal.is_resumed)
+        is_resumed = journal is not None and journal.is_resumed
+        output.kept.begin(is_resumed=is_resumed)
+        if journal is not None and is_resumed:
+            output.kept.adopt(journal.is_over)
     work = CommandWork(
         template,
         run_id=reports.run_id,

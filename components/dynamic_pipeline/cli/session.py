@@ -23,7 +23,7 @@ from dynamic_pipeline.cli.plan import Task, plan
 from dynamic_pipeline.cli.policy import make_halt, make_policy
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.descriptors import keep_to_ourselves
-from dynamic_pipeline.errors import IoFault, OutputError, UsageError
+from dynamic_pipeline.errors import IoFault, OutputError, StoppedEarly, UsageError
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, LOCKED, OK, READER_GONE, USAGE
 from dynamic_pipeline.owned_thread import OwnedThread
@@ -71,9 +71,19 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
         if planned.record_format is not None and settings.journal.durability != "off":
             from dynamic_pipeline.cli.journaling import open_journal  # noqa: PLC0415 - brings SQLite
 
-            journal = open_journal(request, settings, planned.reports.run_id, planned.record_format)
+            journal = open_journal(
+                request,
+                settings,
+                planned.reports.run_id,
+                planned.record_format,
+                stop_signal=signals.pending,
+                tell=write_stderr,
+            )
             planned.reports.can_resume = "-" not in (request.inputs or ("-",))
         task = planned.task(journal)
+    except StoppedEarly as stopped:
+        planned.abandon()
+        return 128 + stopped.signum
     except (UsageError, IoFault, OSError) as error:
         planned.abandon()
         if journal is not None:

@@ -36,9 +36,13 @@ def find(recorded: Collection[Orphan], run_uuids: Collection[str]) -> list[Proce
     Never a process that only has the number of one on record: the start tick and the boot must agree. Never
     this process or one above it. Where the system does not tell of its processes, none is found.
     """
-    living = list(own_processes())
     here = boot_id()
     leaders = {(orphan.pid, orphan.pid_start) for orphan in recorded if here and orphan.boot_id == here}
+    living = list(own_processes())
+    numbers = {process.pid for process in living}
+    for pid, _ in leaders:  # also those that are another user's by now
+        if pid not in numbers and (found := look_up(pid)) is not None:
+            living.append(found)
     sessions = {process.pid for process in living if (process.pid, process.start) in leaders}
     marks = {f"{MARK}={uuid}".encode() for uuid in run_uuids}
     spared = _own_line(living)
@@ -61,14 +65,18 @@ def deal(
     *,
     grace_s: float = 2.0,
     should_stop: Callable[[], object] = bool,
+    on_wait: Callable[[list[int]], object] = bool,
 ) -> Dealt:
     """Find them, then: *kill* sends TERM, waits *grace_s* seconds and sends KILL; *wait* until they have ended.
 
-    Blocks. *should_stop* ends the waiting early. *ignore* only counts them.
+    Blocks. *should_stop* ends the waiting early. *on_wait* hears of their numbers before a wait that may be long.
+    *ignore* only counts them.
     """
     found = find(recorded, run_uuids)
     if policy == "ignore" or not found:
         return Dealt(0, 0, tuple(process.pid for process in found))
+    if policy == "wait":
+        on_wait([process.pid for process in found])
     handled: set[Process] = set()
     for round_number in range(_ROUNDS):
         handled |= {process._replace(session=0, parent=0) for process in found}

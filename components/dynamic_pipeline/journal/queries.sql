@@ -27,6 +27,9 @@ UPDATE runs SET mark_source = ?, mark_offset = ?, mark_line = ?, mark_digest = ?
 INSERT INTO jobs(job, work, job_key, payload, source, line, problem, format, fields)
 VALUES (:job, :work, :key, :payload, :source, :line, :problem, :format, :fields);
 
+-- name: job_outcome
+SELECT attempts FROM jobs WHERE job = ? AND state IN ('S', 'F');
+
 -- name: drop_unmet
 DROP TABLE IF EXISTS temp.unmet;
 
@@ -93,7 +96,7 @@ WHERE job > ? AND job <= ? AND state IN ('Q', 'R')
 ORDER BY job LIMIT ?;
 
 -- name: crashed_runs
-SELECT run, uuid, boot_id FROM runs WHERE ended_us IS NULL ORDER BY run;
+SELECT run, uuid, boot_id, pid FROM runs WHERE ended_us IS NULL ORDER BY run;
 
 -- name: set_crashed
 UPDATE runs SET ended_us = ?, outcome = 'crashed' WHERE ended_us IS NULL;

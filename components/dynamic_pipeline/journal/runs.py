@@ -73,3 +73,9 @@ def begin_run(connection: sqlite3.Connection, new: NewRun) -> OpenRun:
     row_id = connection.execute(named["new_run"], {**new._asdict(), "work": work}).lastrowid
     assert row_id is not None
     return OpenRun(row_id, work, jobs, mark)
+
+
+def is_over(connection: sqlite3.Connection, work: int, seq: int, attempt: int) -> bool:
+    """Whether job *seq* is over, with *attempt* as its last one."""
+    row = connection.execute(queries()["job_outcome"], (first_of(work) + seq,)).fetchone()
+    return row is not None and row == (attempt,)

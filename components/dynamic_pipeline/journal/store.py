@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from dynamic_pipeline.journal.intake import Intake
 from dynamic_pipeline.journal.numbers import MOST_JOBS, first_of
 from dynamic_pipeline.journal.prune import prune
 from dynamic_pipeline.journal.queries import queries
-from dynamic_pipeline.journal.recovery import Recovery, recover
+from dynamic_pipeline.journal.recovery import Left, Recovery, look, recover
 from dynamic_pipeline.journal.runs import NewRun, OpenRun, Work, begin_run, find_work
 from dynamic_pipeline.journal.transactions import Transactions
 
@@ -76,13 +76,17 @@ class Store:
         except sqlite3.Error as error:
             raise opening_fault(error, path) from error
 
-    def recover(self, now_us: int | None = None) -> Recovery:
-        """Close what runs that were killed have left open, in one transaction; a second time it finds nothing.
+    def left(self) -> Left:
+        """What runs that were killed have left open; deal with its orphans, then `recover`.
 
         Exact, because the caller holds the lock: whoever wrote that is dead.
         """
+        return self.transactions.guarded(lambda: look(self._connection))
+
+    def recover(self, now_us: int | None = None, *, forced: Collection[str] = ()) -> Recovery:
+        """Close what `left` tells of, in one transaction; a second time it finds nothing. *forced* see `recovery`."""
         now_us = ops.now_us() if now_us is None else now_us
-        return self.transactions.write(lambda: recover(self._connection, now_us))
+        return self.transactions.write(lambda: recover(self._connection, now_us, forced))
 
     def find_work(self, task: bytes | None = None) -> Work | None:
         """The latest work on *task*, or the latest of all; None if there is none."""

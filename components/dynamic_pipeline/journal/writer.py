@@ -47,7 +47,7 @@ class JournalWriter:
     ) -> None:
         self._store = store
         self._posted: Handover[_Posted] = Handover()
-        self._on_trouble, self._on_recovered = on_trouble, on_recovered
+        self._on_crash, self._on_trouble, self._on_recovered = on_crash, on_trouble, on_recovered
         self._retry_for_s, self._now = retry_for_s, now
         self._is_in_a_hurry = threading.Event()  # set once a stuck journal is not worth waiting for any more
         self._pause = pause or self._is_in_a_hurry.wait
@@ -85,14 +85,10 @@ class JournalWriter:
 
     def run(self) -> None:
         """The thread: until the end was posted, and all before it was done."""
-        try:
-            while not self._has_ended:
-                waiting = self._posted.take_wait()
-                for at in range(0, len(waiting), MOST_OPERATIONS):
-                    self.step(waiting[at : at + MOST_OPERATIONS])
-        except BaseException:
-            self._store.abandon()
-            raise
+        while not self._has_ended:
+            waiting = self._posted.take_wait()
+            for at in range(0, len(waiting), MOST_OPERATIONS):
+                self.step(waiting[at : at + MOST_OPERATIONS])
 
     def step(self, waiting: list[Any]) -> None:
         """Do what was posted, in one transaction, then answer."""
@@ -101,12 +97,24 @@ class JournalWriter:
         if batch:
             answers = self._commit([posted.operation for posted in batch])
             for (_, then), answer in zip(batch, answers, strict=True):
-                then(answer)
+                try:
+                    then(answer)
+                except BaseException as error:  # the others must be answered too
+                    self._give_up(error)
         if self._has_ended and self.error is None:
             try:
                 self._store.close()
             except JournalError as error:
                 self.error = error
+            except BaseException as error:
+                self._give_up(error)
+
+    def _give_up(self, fault: BaseException) -> None:
+        """An error of ours: it is told at once; whoever waits for an answer gets one, now and later."""
+        if self.error is None:
+            self.error = JournalError(f"given up after an error of ours: {fault!r}")
+        self._store.abandon()
+        self._on_crash("journal", fault)
 
     def _commit(self, operations: list[Operation]) -> list[Any]:
         """The answers; the same error for all once the journal is given up."""
@@ -116,6 +124,8 @@ class JournalWriter:
             except JournalError as error:
                 self.error = error
                 self._store.abandon()
+            except BaseException as error:
+                self._give_up(error)
         return [self.error] * len(operations)
 
     def _persist(self, operations: list[Operation]) -> list[Answer]:

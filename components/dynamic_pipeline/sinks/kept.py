@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from dynamic_pipeline.errors import OutputError, UsageError
 from dynamic_pipeline.sinks.output import Output
-from dynamic_pipeline.spool import Spool
+from dynamic_pipeline.spool import Spool, left_folders
 
+_SPOOLED = re.compile(r"([0-9]+)\.([0-9]+)\.(out|err)")
 _NUMBERED = re.compile(r"[0-9]+\.(out|err)")
 
 
@@ -46,6 +49,23 @@ class KeptOutputs:
                     hint="name a new folder, or remove what is in this one; --resume goes on with it",
                 )
         os.makedirs(self.spools, exist_ok=True)  # noqa: PTH103 - text in, text out
+
+    def adopt(self, is_over: Callable[[int, int], bool]) -> None:
+        """Put what killed runs had not put yet at its place, if *is_over* says so of job and attempt.
+
+        Such a job is not run again. All else that they have left is removed.
+
+        Raises:
+            OSError: it cannot be put there.
+        """
+        for folder in left_folders(self.spools):
+            for name in os.listdir(folder):  # noqa: PTH208 - same
+                if (found := _SPOOLED.fullmatch(name)) is None or not is_over(int(found[1]), int(found[2])):
+                    continue
+                path = f"{folder}/{name}"
+                if found[3] == "out" or os.stat(path).st_size:  # noqa: PTH116 - same
+                    os.replace(path, self._folder / f"{found[1]}.{found[3]}")  # noqa: PTH105 - same
+            shutil.rmtree(folder, ignore_errors=True)
 
     def put(self, output: Output) -> None:
         """Put what the job wrote at its place.

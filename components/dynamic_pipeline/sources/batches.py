@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
 from dynamic_pipeline.journal.operations import InputMark
@@ -20,17 +21,23 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Two threads make batches: one that gathers records, and one that has brought a batch there."""
+    """Two threads make batches: one that gathers records, and one that has brought a batch there.
 
-    def __init__(self, mark: InputMark | None = None) -> None:
-        """*mark*: the place before the first record, if it is known already."""
+    Args:
+        send: takes a batch, and never blocks. It is called under the lock, so that batches stay in order and
+            none is on its way after `send_rest`.
+        mark: the place before the first record, if it is known already.
+    """
+
+    def __init__(self, send: Callable[[Batch], object], mark: InputMark | None = None) -> None:
+        self._send = send
         self._lock = threading.Lock()
         self._gathered: deque[Record | InputMark] = deque()
         self._mark = mark  # the last one that was gathered
         self._is_on_its_way = False
 
-    def add(self, record: Record | None, mark: InputMark | None) -> Batch | None:
-        """Gather *record*, before which the input is at *mark*; what is to be sent now, if anything."""
+    def add(self, record: Record | None, mark: InputMark | None) -> None:
+        """Gather *record*, before which the input is at *mark*; send it if nothing is on its way."""
         with self._lock:
             if mark is not self._mark:
                 self._mark = mark
@@ -38,27 +45,24 @@ class Batches:
                     self._gathered.append(mark)
             if record is not None:
                 self._gathered.append(record)
-            return self._take()
+            self._send_next()
 
-    def arrived(self) -> Batch | None:
-        """The batch that was on its way is there; the next one, if anything was gathered."""
+    def arrived(self) -> None:
+        """The batch that was on its way is there; send the next one, if anything was gathered."""
         with self._lock:
             self._is_on_its_way = False
-            return self._take()
+            self._send_next()
 
-    def rest(self) -> list[Batch]:
-        """All that was gathered, whether or not a batch is on its way."""
+    def send_rest(self) -> None:
+        """Send all that was gathered, whether or not a batch is on its way."""
         with self._lock:
-            batches = []
             while self._gathered:
-                batches.append(self._next())
-            return batches
+                self._send(self._next())
 
-    def _take(self) -> Batch | None:
-        if self._is_on_its_way or not self._gathered:
-            return None
-        self._is_on_its_way = True
-        return self._next()
+    def _send_next(self) -> None:
+        if not self._is_on_its_way and self._gathered:
+            self._is_on_its_way = True
+            self._send(self._next())
 
     def _next(self) -> Batch:
         """Up to the next mark."""

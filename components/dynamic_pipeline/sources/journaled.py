@@ -71,7 +71,7 @@ class JournaledSource:
         self._stop = stop
         self._gate: GatedEvents | None = None
         self.alone: set[int] = set()  # numbers of jobs that run alone
-        self._batches = Batches(known)
+        self._batches = Batches(self._post, known)
         self._read = self._drawn = self._given = 0  # records, those drawn, jobs; each written by one thread
         self._ready: Handover[Job | JobState | Skipped | _End] = (
             Handover()
@@ -113,8 +113,7 @@ class JournaledSource:
             self._finish()
         except BaseException as raised:  # whatever it is: the iterating thread raises it
             error = raised
-        for batch in self._batches.rest():  # accepted whatever happened: a pipe does not give it again
-            self._post(batch)
+        self._batches.send_rest()  # accepted whatever happened: a pipe does not give it again
         if error is None or isinstance(error, SourceStopped):
             self._ready.put(_End(error))
         else:  # told after what came before it
@@ -133,7 +132,7 @@ class JournaledSource:
 
     def _accept(self, record: Record) -> None:
         self._read += 1
-        self._post(self._batches.add(record, self._place()))
+        self._batches.add(record, self._place())
         self._await_room()
 
     def _place(self) -> InputMark | None:
@@ -147,7 +146,7 @@ class JournaledSource:
 
     def _finish(self) -> None:
         """The input is at its end: wait until all of it was accepted, then give what only the journal knows."""
-        self._post(self._batches.add(None, self._place()))
+        self._batches.add(None, self._place())
         self._await_room(1)
         for count in self._give_stored(Pending(0, upto=MOST_JOBS, is_unseen_only=True)):
             self.missing += count
@@ -174,10 +173,9 @@ class JournaledSource:
 
     # ── the reader's thread or the journal's ────────────────────────────────────────────────────────
 
-    def _post(self, batch: Batch | None) -> None:
-        if batch is not None:
-            accept = Accept(tuple(map(self._new_job, batch.records)), batch.mark)
-            self._writer.post(accept, lambda answer: self._answered(batch.records, answer))
+    def _post(self, batch: Batch) -> None:
+        accept = Accept(tuple(map(self._new_job, batch.records)), batch.mark)
+        self._writer.post(accept, lambda answer: self._answered(batch.records, answer))
 
     def _answered(self, records: list[Record], answer: Any) -> None:
         if isinstance(answer, list):
@@ -187,7 +185,7 @@ class JournaledSource:
         else:
             error = answer if isinstance(answer, JournalError) else JournalError(f"not accepted: {answer}")
             self._ready.put(_End(error))
-        self._post(self._batches.arrived())
+        self._batches.arrived()
 
     def _give(self, seq: int, state: JobState, attempts: int, caution: Caution, record: Record) -> None:
         if state in _OVER or caution is Caution.HELD:
