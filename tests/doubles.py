@@ -16,12 +16,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from dynamic_pipeline import events as ev
 from dynamic_pipeline import inbox as msg
-from dynamic_pipeline.attempts import Attempt, Failed
+from dynamic_pipeline.attempts import Attempt
+from dynamic_pipeline.breaker import Breaker
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.handover import Handover
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.orchestrator import Orchestrator
-from dynamic_pipeline.retry import GiveUp, RetryAfter, RetryPolicy
+from dynamic_pipeline.retry import Backoff, RetryPolicy
 from dynamic_pipeline.scaling import ScalingPolicy
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.stop import Stop
@@ -164,12 +165,7 @@ class SlowRetry(RetryPolicy):
     """Every retry waits for *delay_s* seconds."""
 
     def __init__(self, max_retries: int = 3, *, delay_s: float) -> None:
-        super().__init__(max_retries)
-        object.__setattr__(self, "delay_s", delay_s)
-
-    def decide(self, attempt: Attempt, failed: Failed) -> RetryAfter | GiveUp:
-        decision = super().decide(attempt, failed)
-        return RetryAfter(vars(self)["delay_s"]) if isinstance(decision, RetryAfter) else decision
+        super().__init__(max_retries, Backoff(delay_s, 1, delay_s, is_jittered=False))
 
 
 class Bench:
@@ -182,6 +178,7 @@ class Bench:
         capacity: int = 200,
         retry: RetryPolicy | None = None,
         halt: str = "never",
+        breaker: Breaker | None = None,
         looks_ahead: bool = True,
         drain_all: bool = True,
         drain_timeout_s: float | None = None,
@@ -210,6 +207,7 @@ class Bench:
             self.stop,
             retry=retry or RetryPolicy(3),
             halt=HaltPolicy.parse(halt),
+            breaker=breaker,
             looks_ahead=looks_ahead,
             drain_all=drain_all,
             drain_timeout_s=drain_timeout_s,

@@ -24,6 +24,7 @@ class JobRetrying(NamedTuple):
     attempt: Attempt
     outcome: Failed
     max_retries: int
+    delay_s: float = 0.0  # before it is due
 
 
 class JobFailed(NamedTuple):

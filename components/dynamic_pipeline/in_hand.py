@@ -6,6 +6,7 @@ from concurrent.futures import Future
 
 from dynamic_pipeline.attempts import Attempt, Outcome
 from dynamic_pipeline.jobs import Job
+from dynamic_pipeline.scaling import Load
 from dynamic_pipeline.waiting import WaitingRetries
 
 MOST_OVERDUE = 500  # each holds a thread for good; a system that hands out more will stop at some number
@@ -21,6 +22,8 @@ class InHand:
             set()
         )  # calls that took too long and run on; their jobs have ended
         self.started = 0  # jobs whose first attempt was started
+        self.attempts_ended = self.attempts_failed = 0  # those that were cut short do not count
+        self.jobs_failed = 0  # for good
 
     @property
     def ended(self) -> int:
@@ -31,6 +34,14 @@ class InHand:
     def oldest(self) -> Job | None:
         """Of the jobs in flight, the one that was started first."""
         return next((attempt.job for attempt in self.in_flight.values()), None)
+
+    def load(self, queued: int, limit: int) -> Load:
+        """A snapshot; *queued* jobs wait in the bounded queue, *limit* workers are allowed."""
+        return Load(queued, len(self.in_flight), len(self.retries), limit, self.retries.delayed)
+
+    def note_failed_attempt(self) -> None:
+        self.attempts_ended += 1
+        self.attempts_failed += 1
 
     def set_overdue(self, attempt: Attempt) -> bool:
         """The call of *attempt* took too long; False if it has just ended."""

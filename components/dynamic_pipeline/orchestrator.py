@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from dynamic_pipeline import events as ev
 from dynamic_pipeline import inbox as msg
 from dynamic_pipeline.attempts import Attempt, Failed, Succeeded, Work, run_attempt
+from dynamic_pipeline.breaker import Breaker
 from dynamic_pipeline.errors import IoFault, OutputError
 from dynamic_pipeline.executors import ResizableExecutor
 from dynamic_pipeline.halting import HaltPolicy
@@ -49,6 +50,7 @@ class Orchestrator:
         *,
         retry: RetryPolicy,
         halt: HaltPolicy | None = None,
+        breaker: Breaker | None = None,
         looks_ahead: bool = True,
         drain_all: bool = True,
         drain_timeout_s: float | None = None,
@@ -63,14 +65,13 @@ class Orchestrator:
         self._news: list[ev.Event] = []  # what this step will tell
         self.hand = InHand()
         self._stopping = Stopping(
-            self.shutdown, self.hand, self.load, self._news.append, stop, work, halt, now
+            self.shutdown, self.hand, self.load, self._news.append, stop, work, halt, breaker, now
         )
         self.limit = limit  # written here only; others may read it, and may be late
         # Attempts in flight, per worker. None waits inside the executor where the end of one may be the signal to
         # start nothing more: the worker would take the next one before anybody can hear of it.
         self._per_worker = 2 if looks_ahead and halt is None else 1
         self._window = self._per_worker * limit
-        self._failed = 0  # jobs, for good
         self._source_has_ended = False
         self._is_held = False  # the collector is far behind: nothing is started
         # How the run ended, for the one who asked for it. Read after `run` has returned.
@@ -84,7 +85,7 @@ class Orchestrator:
 
     def load(self) -> Load:
         """A snapshot for the supervisor; any thread may take it."""
-        return Load(len(self._backlog), len(self.hand.in_flight), len(self.hand.retries), self.limit)
+        return self.hand.load(len(self._backlog), self.limit)
 
     def run(self, nap: Callable[[float], object] = sleep) -> None:
         """Step until no accepted job is left. It waits for messages only, so a signal is always heard."""
@@ -107,6 +108,7 @@ class Orchestrator:
     def step(self, messages: list[Message]) -> bool:
         """Handle *messages*, let due things happen, start what may run; never waits. True when all is done."""
         self._take_in(messages)
+        self._stopping.consider_breaker()
         self._stopping.let_time_pass()
         if not self.limit and self.shutdown.phase is not Phase.RUNNING:
             self._resize(1, self.load().backlog, "a paused run goes on to drain")
@@ -137,6 +139,7 @@ class Orchestrator:
                     tell(ev.JobUnfinished(attempt.job))
                     continue
                 if isinstance(outcome, Succeeded):
+                    self.hand.attempts_ended += 1
                     tell(_new(ev.JobSucceeded, (attempt, outcome)))
                 else:
                     self._settle_failed(attempt, outcome)
@@ -145,17 +148,18 @@ class Orchestrator:
         if outcome.is_interrupted:
             self._news.append(ev.JobUnfinished(attempt.job, outcome))
             return
-        decision = self._retry.decide(attempt, outcome)
+        hand = self.hand
+        hand.note_failed_attempt()
+        decision = self._retry.decide(attempt, outcome, self._now(), hand.started)
         if not isinstance(decision, RetryAfter):
             self._news.append(ev.JobFailed(attempt, outcome))
-            self._failed += 1
-            self._stopping.consider_halt(self._failed, self._source_has_ended)
+            self._stopping.consider_halt(self._source_has_ended)
         elif not self.shutdown.may_start:
             self._news.append(ev.JobUnfinished(attempt.job, outcome))
         else:
-            again = Attempt(attempt.job, attempt.number + 1)
-            self.hand.retries.push(self._now() + decision.delay_s, again)
-            self._news.append(ev.JobRetrying(attempt, outcome, self._retry.max_retries))
+            delay_s = decision.delay_s if self.shutdown.phase is Phase.RUNNING else 0.0
+            hand.retries.push(self._now() + delay_s, Attempt(attempt.job, attempt.number + 1))
+            self._news.append(ev.JobRetrying(attempt, outcome, self._retry.max_retries, delay_s))
 
     def _free(self) -> int:  # how many attempts could be started
         return 0 if self._is_held else self._window - len(self.hand.in_flight)
@@ -198,9 +202,8 @@ class Orchestrator:
             case msg.Resize(decision, load):
                 if decision.warning:
                     tell(ev.Warned(decision.warning))
-                is_running = self.shutdown.phase is Phase.RUNNING  # a paused run could not drain
-                limit = decision.limit if is_running else max(1, decision.limit)
-                self._resize(limit, load.backlog, decision.reason)
+                least = 0 if self.shutdown.phase is Phase.RUNNING else 1  # a paused run could not drain
+                self._resize(max(least, decision.limit), load.runnable, decision.reason)
             case msg.TimedOut(attempt, failed):
                 if self.hand.set_overdue(attempt):
                     self._fit_pool()
@@ -243,7 +246,5 @@ class Orchestrator:
 
     def _next_wake_s(self) -> float | None:
         """Seconds until something is due by itself; None when only a message can change anything."""
-        due_s = self.shutdown.next_due_s
-        if self._free() > 0:
-            due_s = min(due_s, self.hand.retries.next_due_s())
+        due_s = min(self.shutdown.next_due_s, self.hand.retries.next_due_s())
         return None if due_s == float("inf") else due_s - self._now()

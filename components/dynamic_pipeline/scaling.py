@@ -17,11 +17,17 @@ class Load(NamedTuple):
     in_flight: int  # handed to the executor
     waiting: int  # failed, waiting to be tried again
     limit: int  # workers allowed
+    delayed: int = 0  # of those waiting: their time has not come
 
     @property
     def backlog(self) -> int:
         """Accepted and unfinished jobs. Derived, so it cannot drift."""
         return self.queued + self.in_flight + self.waiting
+
+    @property
+    def runnable(self) -> int:
+        """The backlog that more workers could work on: a retry that waits for its time is not."""
+        return self.backlog - self.delayed
 
 
 class Decision(NamedTuple):
@@ -69,7 +75,7 @@ class ThresholdScaling:
         return self.min_workers
 
     def decide(self, load: Load) -> Decision:
-        limit, backlog = load.limit, load.backlog
+        limit, backlog = load.limit, load.runnable
         if backlog >= self.grow_threshold:
             if limit < self.max_workers:
                 return Decision(limit + 1, f"backlog {backlog} >= {self.grow_threshold}")

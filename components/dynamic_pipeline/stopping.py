@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from dynamic_pipeline import events as ev
 from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.breaker import Breaker
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.in_hand import InHand
 from dynamic_pipeline.lifecycle import Due, Phase, Shutdown
@@ -25,6 +26,7 @@ class Stopping:
         stop: Stop,
         work: Work,
         halt: HaltPolicy | None,
+        breaker: Breaker | None,
         now: Callable[[], float],
     ) -> None:
         self._shutdown = shutdown
@@ -32,6 +34,8 @@ class Stopping:
         self._stop = stop  # no more records are drawn; set here only
         self._work = work
         self._halt = halt
+        self._breaker = breaker
+        self._noted = (0, 0)  # attempts, or jobs, that the breaker has heard of: ended, failed
         self._now = now
         self.has_abandoned = False  # the patience of an abort is over: nothing is waited for any more
         self.left_behind = False  # with a job that would not end
@@ -43,7 +47,9 @@ class Stopping:
         load = self._load()
         left = load.backlog if self._shutdown.drain_all else min(load.in_flight, load.limit)
         self._tell(ev.DrainStarted(reason, signal, left, load.limit))
-        if not self._shutdown.drain_all:
+        if self._shutdown.drain_all:
+            self._hand.retries.release()  # nobody waits for a backoff
+        else:
             self._give_up_waiting()
 
     def drain_running(self, reason: str) -> None:
@@ -60,8 +66,25 @@ class Stopping:
         self._give_up_waiting()
         getattr(self._work, "abort", bool)()
 
-    def consider_halt(self, failed: int, source_has_ended: bool) -> None:
-        """One more job has failed for good: *failed* by now."""
+    def consider_breaker(self) -> None:
+        """Attempts may have ended since the last time; too many failures among them ask for a drain."""
+        if self._breaker is None:
+            return
+        hand = self._hand
+        seen = (
+            (hand.ended, hand.jobs_failed)
+            if self._breaker.counts_jobs
+            else (hand.attempts_ended, hand.attempts_failed)
+        )
+        ended, failed = seen[0] - self._noted[0], seen[1] - self._noted[1]
+        self._noted = seen
+        if reason := self._breaker.note(self._now(), ended, failed):
+            self.drain(reason)
+
+    def consider_halt(self, source_has_ended: bool) -> None:
+        """One more job has failed for good."""
+        self._hand.jobs_failed += 1
+        failed = self._hand.jobs_failed
         total = self._hand.started + self._load().queued if source_has_ended else None
         if self._halt is None or not self._halt.is_reached(failed, self._hand.ended, total):
             return

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.breaker import Breaker
 from dynamic_pipeline.closing import wait_until, wait_written
 from dynamic_pipeline.collector import Collector, Sink
 from dynamic_pipeline.errors import IoFault, OutputError
@@ -60,6 +61,7 @@ class Run:
         drain_timeout_s: float | None,
         kill_grace_s: float,
         halt: HaltPolicy | None = None,
+        breaker: Breaker | None = None,
         call_timeout_s: float | None = None,
         journal: JournalLine | None = None,
         stop: Stop,
@@ -102,6 +104,7 @@ class Run:
             self._stop_drawing,
             retry=retry,
             halt=halt,
+            breaker=breaker,
             looks_ahead=call_timeout_s is None,
             drain_all=drain_all,
             drain_timeout_s=drain_timeout_s,

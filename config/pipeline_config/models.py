@@ -45,6 +45,47 @@ class Scaling(_Section):
     )
 
 
+class Retry(_Section):
+    """Which failed jobs are tried again, and when; how often: pipeline.max_retries."""
+
+    base: Seconds = Field(description="delay before the first retry; 0s: none")
+    factor: int = Field(ge=1, description="each further delay is this many times as long")
+    cap: Seconds = Field(description="no delay is longer")
+    jitter: Literal["full", "none"] = Field(
+        description="full: any time up to the delay, so that retries spread; none: the delay itself"
+    )
+    on_exit: str | None = Field(
+        description='only these exit codes are tried again, as "75,100-110"; null: all'
+    )
+    not_on_exit: str | None = Field(
+        description='these exit codes are not tried again, as "2,64-78"; null: none'
+    )
+    fatal: str | None = Field(
+        description="exceptions that end a job at once, as ValueError,KeyError; null: none"
+    )
+    budget: int | None = Field(
+        ge=0, description="retries per 100 first attempts within a minute, 10 are free; null: no limit"
+    )
+
+
+class Breaker(_Section):
+    """Drains the run when too much fails; off by default."""
+
+    errors: int = Field(
+        ge=0, description="so many failures within the window trip it; 0: their number does not"
+    )
+    window: Seconds = Field(description="time in which failures are counted")
+    count: Literal["attempts", "jobs"] = Field(
+        description="attempts: each failed one; jobs: failures for good"
+    )
+    ratio: int | None = Field(
+        ge=1,
+        le=100,
+        description="percent of failures within the window that trips it; null: the share does not",
+    )
+    min_attempts: int = Field(ge=1, description="the ratio counts once so many have ended within the window")
+
+
 class Shutdown(_Section):
     """What the first stop signal does."""
 
@@ -94,6 +135,8 @@ class Settings(_Section):
 
     pipeline: Pipeline
     scaling: Scaling
+    retry: Retry
+    breaker: Breaker
     shutdown: Shutdown
     load: Load
     log: Log

@@ -249,3 +249,53 @@ def test_the_wait_for_calls_that_hang_hears_signals(start: Starter, tmp_path: Pa
     program.signal(signal.SIGQUIT)
 
     assert program.wait() in (1, 128 + signal.SIGQUIT)
+
+
+# ── which failures are tried again, and when too many end the run ───────────────────────────────────
+
+
+def test_exit_codes_decide_what_is_tried_again(run: Starter) -> None:
+    """75 says "later", 1 says "never"; delays are told."""
+    script = 'echo "$1" >> "$0"; exit "$1"'
+    args = ("-j", "1", "--max-retries", "2", "--set", "retry.on_exit=75", "--set", "retry.base=10ms")
+    program = run(
+        "run",
+        "-i",
+        "-",
+        *args,
+        "--set",
+        "retry.jitter=none",
+        "--",
+        "sh",
+        "-c",
+        script,
+        "ran",
+        stdin="1\n75\n",
+    )
+
+    assert program.process.returncode == 1
+    assert sorted((program.folder / "ran").read_text().split()) == ["1", "75", "75", "75"]
+    assert "job 2 failed, retrying in 0.0s (1/2)" in program.log
+
+
+def test_the_breaker_ends_a_run_in_order_and_leaves_the_rest(run: Starter) -> None:
+    """Exit 3: work is left. What was accepted is finished; nobody sent a signal."""
+    settings = ("pipeline.queue_capacity=1", "pipeline.grow_threshold=2", "pipeline.shrink_threshold=1")
+    args = ("-j", "1", *(word for setting in settings for word in ("--set", setting)))
+    breaker = ("--max-retries", "0", "--set", "breaker.errors=3", "--set", "breaker.window=1m")
+    program = run("run", "-i", "-", *args, *breaker, "--", "false", stdin=NUMBERS)
+
+    assert program.process.returncode == 3
+    assert "breaker: 3 attempts failed in 60 s" in program.log
+    assert last_line(program.stderr).endswith(" not run — exit 3")
+
+
+def test_rules_that_cannot_be_are_refused(run: Starter) -> None:
+    """With the key, the value and how it is written."""
+    for setting, told in (
+        ("retry.on_exit=0-3", "retry.on_exit: '0-3': it must be exit codes from 1 to 255"),
+        ("retry.fatal=a b", "retry.fatal: 'a b': it must be names of exceptions"),
+    ):
+        program = run("run", "-i", "-", "--set", setting, "--", "true", stdin="1\n")
+        assert program.process.returncode == 2
+        assert told in program.stderr

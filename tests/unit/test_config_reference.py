@@ -44,7 +44,7 @@ def test_the_schema_keeps_to_what_editors_know() -> None:
 
     assert keywords - names == {
         "$schema", "title", "type", "properties", "additionalProperties",
-        "description", "minimum", "default", "pattern", "enum", "anyOf",
+        "description", "minimum", "maximum", "default", "pattern", "enum", "anyOf",
     }  # fmt: skip
     assert json_schema()["properties"]["shutdown"]["properties"]["kill_grace"] == {
         "description": "time a job has between being told to end and being killed",

@@ -189,7 +189,7 @@ def test_no_new_job_is_taken_while_queue_capacity_retries_wait() -> None:
         bench.finish(ValueError("again"))
     bench.accept(3)
     bench.step()
-    assert bench.orchestrator.load() == Load(queued=3, in_flight=0, waiting=3, limit=2)
+    assert bench.orchestrator.load() == Load(queued=3, in_flight=0, waiting=3, limit=2, delayed=3)
     bench.clock.advance(60)
     bench.step()
     assert [call.attempt.number for call in bench.executor.submitted] == [1, 1, 1, 2, 2, 2, 1]

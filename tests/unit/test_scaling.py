@@ -46,6 +46,14 @@ def test_the_backlog_is_all_that_is_unfinished() -> None:
     assert Decision(3, "backlog 51 >= 50") == SEED.decide(sample)
 
 
+def test_a_retry_that_waits_for_its_time_asks_for_no_worker() -> None:
+    """It belongs to the backlog, but a worker more could do nothing for it."""
+    sample = Load(queued=17, in_flight=17, waiting=17, limit=2, delayed=2)
+
+    assert (51, 49) == (sample.backlog, sample.runnable)
+    assert Decision(2, "between the thresholds") == SEED.decide(sample)
+
+
 @given(policies(), COUNTS, st.data())
 def test_threshold_stays_in_bounds_and_moves_by_one_at_most(
     policy: ThresholdScaling, backlog: int, data: st.DataObject

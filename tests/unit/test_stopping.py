@@ -8,6 +8,7 @@ import pytest
 from dynamic_pipeline import events as ev
 from dynamic_pipeline import inbox as msg
 from dynamic_pipeline.attempts import Failed
+from dynamic_pipeline.breaker import Breaker
 from dynamic_pipeline.errors import OutputError
 from dynamic_pipeline.in_hand import MOST_OVERDUE
 from dynamic_pipeline.retry import RetryPolicy
@@ -247,3 +248,73 @@ def test_beside_a_time_limit_nothing_waits_inside_the_executor() -> None:
     bench.accept(9)
     bench.step()
     assert (len(bench.executor.running), len(bench.executor.waiting)) == (2, 0)
+
+
+# ── the breaker, and delays ─────────────────────────────────────────────────────────────────────────
+
+
+def test_the_breaker_drains_once_and_leaves_the_limit_alone() -> None:
+    """Accepted jobs are finished; no more are drawn."""
+    bench = Bench(limit=2, retry=RetryPolicy(0), breaker=Breaker(2, 60.0))
+    bench.accept(4)
+    bench.step()
+    bench.finish(ValueError("down"))
+    assert not bench.stop.is_set
+    bench.finish(ValueError("down"))
+    bench.finish(ValueError("down"))
+    bench.end_source()
+    bench.finish()
+
+    assert bench.stop.is_set
+    assert bench.is_done
+    assert ["breaker: 2 attempts failed in 60 s"] == [
+        event.reason for event in bench.told if isinstance(event, ev.DrainStarted)
+    ]
+    assert (bench.count(ev.LimitChanged), bench.count(ev.JobSucceeded), bench.count(ev.JobFailed)) == (
+        0,
+        1,
+        3,
+    )
+
+
+@pytest.mark.parametrize(("counts_jobs", "drains"), [(False, 1), (True, 0)])
+def test_the_breaker_counts_attempts_or_jobs(counts_jobs: bool, drains: int) -> None:
+    """Two attempts at one job have failed, and no job for good; what was cut short counts as neither."""
+    bench = Bench(limit=1, retry=RetryPolicy(2), breaker=Breaker(2, 60.0, counts_jobs=counts_jobs))
+    bench.accept()
+    bench.step()
+    failing(bench, 2)
+
+    assert drains == bench.count(ev.DrainStarted)
+
+
+def test_a_delayed_retry_holds_no_worker_and_is_told() -> None:
+    """The next job runs meanwhile."""
+    bench = Bench(limit=1, looks_ahead=False, retry=SlowRetry(delay_s=30))
+    bench.accept(2)
+    bench.step()
+    bench.finish(ValueError("again"))
+
+    assert [1, 2] == [call.attempt.job.id for call in bench.executor.submitted]
+    assert [30] == [event.delay_s for event in bench.told if isinstance(event, ev.JobRetrying)]
+    assert (1, 1) == (bench.orchestrator.load().delayed, bench.orchestrator.load().runnable)
+    bench.clock.advance(30)
+    bench.finish()
+    assert [1, 2, 1] == [call.attempt.job.id for call in bench.executor.submitted]
+
+
+def test_a_drain_waits_for_no_delay() -> None:
+    """What is delayed is tried at once, and so is what fails from then on."""
+    bench = Bench(limit=1, retry=SlowRetry(2, delay_s=30))
+    bench.accept()
+    bench.end_source()
+    bench.step()
+    bench.finish(ValueError("again"))
+    assert 1 == len(bench.executor.submitted)
+    bench.step(msg.Drain("asked to"))
+    assert 2 == len(bench.executor.submitted)
+    bench.finish(ValueError("again"))
+    bench.finish()
+
+    assert bench.is_done
+    assert [30, 0] == [event.delay_s for event in bench.told if isinstance(event, ev.JobRetrying)]

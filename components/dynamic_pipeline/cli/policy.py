@@ -2,13 +2,45 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
 from pipeline_config import Settings
 
+from dynamic_pipeline.breaker import Breaker
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.errors import UsageError
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.jobs_file import JobsFilePolicy
+from dynamic_pipeline.retry import Backoff, RetryBudget, RetryPolicy, parse_codes, parse_names
 from dynamic_pipeline.scaling import FixedScaling, ScalingPolicy, ThresholdScaling
+
+_T = TypeVar("_T")
+
+
+class Rules(NamedTuple):
+    """All that decides in a run, as the settings and options have it."""
+
+    scaling: ScalingPolicy
+    retry: RetryPolicy
+    halt: HaltPolicy | None
+    breaker: Breaker | None
+
+
+def make_rules(request: Request, settings: Settings) -> Rules:
+    """The rules of a run.
+
+    Raises:
+        UsageError: one of them cannot be.
+    """
+    seed = random.randrange(1_000_000) if request.seed is None else request.seed  # noqa: S311 - not a secret
+    return Rules(
+        make_policy(request, settings),
+        make_retry(settings, seed),
+        make_halt(request),
+        make_breaker(settings),
+    )
 
 
 def make_policy(request: Request, settings: Settings) -> ScalingPolicy:
@@ -31,6 +63,47 @@ def make_policy(request: Request, settings: Settings) -> ScalingPolicy:
         return JobsFilePolicy(request.jobs_file, (pipeline.min_workers, pipeline.max_workers), make)
     except ValueError as error:
         raise UsageError(f"--jobs-file {request.jobs_file}: {error}") from None
+
+
+def make_retry(settings: Settings, seed: int) -> RetryPolicy:
+    """How often a failed job is tried again, and when.
+
+    Raises:
+        UsageError: a list of codes or names is none.
+    """
+    retry = settings.retry
+    return RetryPolicy(
+        settings.pipeline.max_retries,
+        Backoff(retry.base, retry.factor, retry.cap, retry.jitter == "full", seed),
+        _listed("retry.on_exit", retry.on_exit, parse_codes),
+        _listed("retry.not_on_exit", retry.not_on_exit, parse_codes) or frozenset(),
+        _listed("retry.fatal", retry.fatal, parse_names) or frozenset(),
+        None if retry.budget is None else RetryBudget(retry.budget),
+    )
+
+
+def _listed(key: str, text: str | None, parse: Callable[[str], frozenset[_T]]) -> frozenset[_T] | None:
+    try:
+        return None if text is None else parse(text)
+    except ValueError as error:
+        raise UsageError(f"{key}: {error}") from None
+
+
+def make_breaker(settings: Settings) -> Breaker | None:
+    """What ends a run in which too much fails; None: nothing.
+
+    Raises:
+        UsageError: there is no window to count in.
+    """
+    breaker = settings.breaker
+    if not breaker.errors and breaker.ratio is None:
+        return None
+    try:
+        return Breaker(
+            breaker.errors, breaker.window, breaker.ratio, breaker.min_attempts, breaker.count == "jobs"
+        )
+    except ValueError as error:
+        raise UsageError(f"breaker: {error}") from None
 
 
 def make_halt(request: Request) -> HaltPolicy | None:

@@ -20,15 +20,12 @@ from dynamic_pipeline.cli.console import (
 from dynamic_pipeline.cli.dry_run import dry_run
 from dynamic_pipeline.cli.in_turn import in_turn
 from dynamic_pipeline.cli.plan import Task, plan
-from dynamic_pipeline.cli.policy import make_halt, make_policy
+from dynamic_pipeline.cli.policy import Rules, make_rules
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.descriptors import keep_to_ourselves
 from dynamic_pipeline.errors import IoFault, OutputError, StoppedEarly, UsageError
-from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, LOCKED, OK, READER_GONE, USAGE
 from dynamic_pipeline.owned_thread import OwnedThread
-from dynamic_pipeline.retry import RetryPolicy
-from dynamic_pipeline.scaling import ScalingPolicy
 from dynamic_pipeline.signals import SignalInbox
 from dynamic_pipeline.sinks.log import WARNING, LogSink, LogTarget
 from dynamic_pipeline.stop import Stop
@@ -53,8 +50,7 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
         stop = Stop()
         if request.is_dry_run:
             return dry_run(request, stop)
-        policy = make_policy(request, settings)
-        halt = make_halt(request)
+        rules = make_rules(request, settings)
         planned = plan(request, settings, stop)
     except ConfigError as error:
         return refuse(str(error))
@@ -105,7 +101,7 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
     except OutputError as error:
         task.abandon()
         return refuse(f"pipeline: error: {escape(str(error))}", IO_FAULT)
-    return conduct(task, settings, policy, halt, stop, log, signals)
+    return conduct(task, settings, rules, stop, log, signals)
 
 
 def _refuse(error: Exception) -> int:
@@ -154,8 +150,7 @@ def open_log(settings: Settings, task: Task, *, is_quiet: bool = False, is_silen
 def conduct(
     task: Task,
     settings: Settings,
-    policy: ScalingPolicy,
-    halt: HaltPolicy | None,
+    rules: Rules,
     stop: Stop,
     log: LogSink,
     signals: SignalInbox,
@@ -169,8 +164,8 @@ def conduct(
     started = Run(
         task.work,
         task.source,
-        policy=policy,
-        retry=RetryPolicy(settings.pipeline.max_retries),
+        policy=rules.scaling,
+        retry=rules.retry,
         check_interval_s=settings.pipeline.check_interval,
         queue_capacity=settings.pipeline.queue_capacity,
         # The line that says a job was handled comes when its output has been written, and so do the rows of reports.
@@ -178,7 +173,8 @@ def conduct(
         drain_all=settings.shutdown.drain == "all",
         drain_timeout_s=settings.shutdown.drain_timeout,
         kill_grace_s=settings.shutdown.kill_grace,
-        halt=halt,
+        halt=rules.halt,
+        breaker=rules.breaker,
         journal=task.journal,
         call_timeout_s=None if task.ends_commands else settings.pipeline.timeout,
         stop=stop,

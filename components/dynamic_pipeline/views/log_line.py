@@ -30,9 +30,10 @@ def log_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
             fields = _job_fields(attempt, outcome.worker, outcome.elapsed_s)
             yield Line("INFO", "job_succeeded", f"✓ job {attempt.job.id} handled by {who}", fields)
             yield from _stragglers(attempt, outcome.value)
-        case ev.JobRetrying(attempt, outcome, max_retries):
+        case ev.JobRetrying(attempt, outcome, max_retries, delay_s):
             who = worker_name(outcome.worker)
-            text = f"[{who}] job {attempt.job.id} failed, retrying ({attempt.number}/{max_retries})"
+            when = f" in {delay_s:.1f}s" if delay_s else ""
+            text = f"[{who}] job {attempt.job.id} failed, retrying{when} ({attempt.number}/{max_retries})"
             fields = _job_fields(attempt, outcome.worker, outcome.elapsed_s) | {"error": outcome.error}
             yield Line("WARNING", "job_retrying", text, fields)
         case ev.JobFailed(attempt, outcome):
