@@ -24,6 +24,7 @@ class InHand:
         self.started = 0  # jobs whose first attempt was started
         self.attempts_ended = self.attempts_failed = 0  # those that were cut short do not count
         self.jobs_failed = 0  # for good
+        self._busy = (0.0, 0.0)  # seconds that workers have worked, until when
 
     @property
     def ended(self) -> int:
@@ -35,9 +36,27 @@ class InHand:
         """Of the jobs in flight, the one that was started first."""
         return next((attempt.job for attempt in self.in_flight.values()), None)
 
-    def load(self, queued: int, limit: int) -> Load:
-        """A snapshot; *queued* jobs wait in the bounded queue, *limit* workers are allowed."""
-        return Load(queued, len(self.in_flight), len(self.retries), limit, self.retries.delayed)
+    def pass_time(self, now_s: float, limit: int) -> None:
+        """Count what workers have worked since the last time; nothing has begun or ended meanwhile."""
+        self._busy = self._busy[0] + self._worked_s(now_s, limit), now_s
+
+    def _worked_s(self, now_s: float, limit: int) -> float:
+        return min(len(self.in_flight), limit) * max(0.0, now_s - self._busy[1])
+
+    def load(self, queued: int, limit: int, capacity: int, now_s: float) -> Load:
+        """A snapshot; *queued* jobs wait in the bounded queue of *capacity*, *limit* workers are allowed."""
+        return Load(
+            queued,
+            len(self.in_flight),
+            len(self.retries),
+            limit,
+            self.retries.delayed,
+            now_s,
+            self._busy[0] + self._worked_s(now_s, limit),
+            self.started,
+            max(0, self.ended),
+            capacity,
+        )
 
     def note_failed_attempt(self) -> None:
         self.attempts_ended += 1

@@ -59,9 +59,8 @@ class Orchestrator:
     ) -> None:
         self._work, self._executor = work, executor
         self._backlog, self._inbox, self._events = backlog, inbox, events
-        self._retry = retry
         self.shutdown = Shutdown(drain_timeout_s, abort_patience_s, drain_all=drain_all)
-        self._now = now
+        self._retry, self._now = retry, now
         self._news: list[ev.Event] = []  # what this step will tell
         self.hand = InHand()
         self._stopping = Stopping(
@@ -85,7 +84,7 @@ class Orchestrator:
 
     def load(self) -> Load:
         """A snapshot for the supervisor; any thread may take it."""
-        return self.hand.load(len(self._backlog), self.limit)
+        return self.hand.load(len(self._backlog), self.limit, self._backlog.capacity or 0, self._now())
 
     def run(self, nap: Callable[[float], object] = sleep) -> None:
         """Step until no accepted job is left. It waits for messages only, so a signal is always heard."""
@@ -107,6 +106,7 @@ class Orchestrator:
 
     def step(self, messages: list[Message]) -> bool:
         """Handle *messages*, let due things happen, start what may run; never waits. True when all is done."""
+        self.hand.pass_time(self._now(), self.limit)
         self._take_in(messages)
         self._stopping.consider_breaker()
         self._stopping.let_time_pass()

@@ -1,12 +1,13 @@
 """How many workers may run: the policies, as pure rules.
 
-The threshold rule is the seed's: `backlog >= grow_threshold` adds one worker, `backlog <=
+`target` has a module of its own. The threshold rule is the seed's: `backlog >= grow_threshold` adds one worker, `backlog <=
 shrink_threshold` removes one, both inclusive, once per check interval.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 
@@ -18,6 +19,16 @@ class Load(NamedTuple):
     waiting: int  # failed, waiting to be tried again
     limit: int  # workers allowed
     delayed: int = 0  # of those waiting: their time has not come
+    now_s: float = 0.0  # when it was, on any clock that only goes forward
+    busy_s: float = 0.0  # seconds that workers have worked so far, those that still run included
+    started: int = 0  # jobs that have left the queue so far
+    ended: int = 0  # and of those, how many are over
+    capacity: int = 0  # jobs that the queue holds; 0: nobody knows
+
+    @property
+    def running(self) -> int:
+        """Those of the jobs in flight that a worker has: what is beyond the limit waits inside the pool."""
+        return min(self.in_flight, self.limit)
 
     @property
     def backlog(self) -> int:
@@ -54,6 +65,9 @@ class ScalingPolicy(Protocol):
 class ThresholdScaling:
     """One worker more or less at a time, by the size of the backlog.
 
+    With *grow_age_s* a short queue of long jobs lets the pool grow too: once its oldest job has waited that
+    long, as far as the checks can tell.
+
     Raises:
         ValueError: not 1 <= min_workers <= max_workers, or shrink_threshold >= grow_threshold.
     """
@@ -62,9 +76,11 @@ class ThresholdScaling:
     max_workers: int
     grow_threshold: int = 50  # jobs
     shrink_threshold: int = 10  # jobs
+    grow_age_s: float | None = None
+    _accepted: deque[tuple[float, int]] = field(default_factory=deque, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_bounds(self.min_workers, self.max_workers)
+        check_bounds(self.min_workers, self.max_workers)
         if not 0 <= self.shrink_threshold < self.grow_threshold:
             raise ValueError(
                 f"shrink_threshold is {self.shrink_threshold} and grow_threshold is {self.grow_threshold}; "
@@ -76,15 +92,26 @@ class ThresholdScaling:
 
     def decide(self, load: Load) -> Decision:
         limit, backlog = load.limit, load.runnable
-        if backlog >= self.grow_threshold:
+        reason = f"backlog {backlog} >= {self.grow_threshold}" if backlog >= self.grow_threshold else ""
+        if self.grow_age_s is not None and (age_s := self._oldest_s(load)) >= self.grow_age_s:
+            reason = reason or f"oldest queued job {age_s:g}s >= {self.grow_age_s:g}s"
+        if reason:
             if limit < self.max_workers:
-                return Decision(limit + 1, f"backlog {backlog} >= {self.grow_threshold}")
+                return Decision(limit + 1, reason)
             return Decision(self.max_workers, "at the maximum")
         if backlog <= self.shrink_threshold:
             if limit > self.min_workers:
                 return Decision(limit - 1, f"backlog {backlog} <= {self.shrink_threshold}")
             return Decision(self.min_workers, "at the minimum")
         return Decision(limit, "between the thresholds")
+
+    def _oldest_s(self, load: Load) -> float:
+        """For how long the oldest queued job has been seen to wait; no longer than it has."""
+        seen = self._accepted  # how many jobs had been accepted, at each check
+        seen.append((load.now_s, load.started + load.queued))
+        while seen and seen[0][1] <= load.started:  # all of those have left the queue
+            seen.popleft()
+        return load.now_s - seen[0][0] if seen else 0.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +121,7 @@ class FixedScaling:
     max_workers: int
 
     def __post_init__(self) -> None:
-        _check_bounds(self.max_workers, self.max_workers)
+        check_bounds(self.max_workers, self.max_workers)
 
     def start(self) -> int:
         return self.max_workers
@@ -103,7 +130,12 @@ class FixedScaling:
         return Decision(self.max_workers, "fixed")
 
 
-def _check_bounds(min_workers: int, max_workers: int) -> None:
+def check_bounds(min_workers: int, max_workers: int) -> None:
+    """What holds for every policy.
+
+    Raises:
+        ValueError: not 1 <= min_workers <= max_workers.
+    """
     if not 1 <= min_workers <= max_workers:
         raise ValueError(
             f"min_workers is {min_workers} and max_workers is {max_workers}; "

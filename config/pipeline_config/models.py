@@ -40,9 +40,32 @@ class Pipeline(_Section):
 class Scaling(_Section):
     """How the size of the pool is chosen."""
 
-    policy: Literal["threshold", "fixed"] = Field(
-        description="threshold: one step up or down by the backlog; fixed: always max_workers"
+    policy: Literal["threshold", "target", "fixed"] = Field(
+        description="threshold: steps by the backlog; target: by the time it takes; fixed: always max_workers"
     )
+    grow_age: SomeSeconds | None = Field(
+        description="threshold grows also once the oldest queued job has waited so long; null: it does not"
+    )
+
+
+class Target(_Section):
+    """The policy target: as many workers as do the backlog within a goal."""
+
+    drain_goal: SomeSeconds = Field(description="time in which the backlog should be done")
+    backlog_per_worker: int | None = Field(
+        ge=1, description="jobs per worker, in place of drain_goal; null: not"
+    )
+    tolerance: int = Field(ge=0, le=100, description="percent of the pool by which the need may differ")
+    up_stabilization: Seconds = Field(
+        description="the pool grows to the least that was needed within this time"
+    )
+    down_stabilization: Seconds = Field(
+        description="the pool shrinks to the most that was needed within this time"
+    )
+    max_step_up: int | None = Field(ge=1, description="workers that one check may add; null: any number")
+    max_step_down: int | None = Field(ge=1, description="workers that one check may remove; null: any number")
+    service_time_prior: SomeSeconds = Field(description="what a job is taken for until some have ended")
+    service_time_window: SomeSeconds = Field(description="jobs that ended longer ago do not count")
 
 
 class Retry(_Section):
@@ -135,6 +158,7 @@ class Settings(_Section):
 
     pipeline: Pipeline
     scaling: Scaling
+    target: Target
     retry: Retry
     breaker: Breaker
     shutdown: Shutdown

@@ -43,10 +43,10 @@ def test_show_origin_says_where_each_value_comes_from(run: Run, monkeypatch: pyt
     code, out, _ = run("show", "--config", "site.yml", "--origin", "--set", "load.profile=demo")
 
     assert 0 == code
-    assert "pipeline.max_workers: 5        # site.yml:2:16\n" in out
-    assert "log.format: json               # environment PIPELINE_LOG_FORMAT\n" in out
-    assert "load.profile: demo             # command line --set\n" in out
-    assert "pipeline.min_workers: 2        # embedded default\n" in out
+    assert "pipeline.max_workers: 5          # site.yml:2:16\n" in out
+    assert "log.format: json                 # environment PIPELINE_LOG_FORMAT\n" in out
+    assert "load.profile: demo               # command line --set\n" in out
+    assert "pipeline.min_workers: 2          # embedded default\n" in out
 
 
 def test_check_says_ok_for_a_good_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_a_choice_names_its_choices_and_the_near_miss(site: Write) -> None:
     """A word that is none of the choices is answered with all of them, and the likely one."""
     site("scaling:\n  policy: treshold\nlog: {format: off}\nload: {profile: [seed]}\n")
 
-    assert '2:11: scaling.policy must be threshold or fixed, got "treshold"' in messages()
+    assert '2:11: scaling.policy must be threshold, target or fixed, got "treshold"' in messages()
     assert "3:15: log.format must be text or json, got off" in messages()
     assert "4:17: load.profile must be seed or demo, got a list" in messages()
     assert "  hint: did you mean threshold?\n" in complaint()

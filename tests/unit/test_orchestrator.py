@@ -189,7 +189,7 @@ def test_no_new_job_is_taken_while_queue_capacity_retries_wait() -> None:
         bench.finish(ValueError("again"))
     bench.accept(3)
     bench.step()
-    assert bench.orchestrator.load() == Load(queued=3, in_flight=0, waiting=3, limit=2, delayed=3)
+    assert bench.orchestrator.load()[:5] == (3, 0, 3, 2, 3)  # queued, in flight, waiting, limit, delayed
     bench.clock.advance(60)
     bench.step()
     assert [call.attempt.number for call in bench.executor.submitted] == [1, 1, 1, 2, 2, 2, 1]
@@ -258,7 +258,7 @@ def test_a_shrink_while_the_workers_job_fails_loses_nothing() -> None:
         while not bench.is_done:
             bench.finish("ok")
         assert bench.ends() == {1: 1, 2: 1}
-        assert bench.orchestrator.load() == Load(0, 0, 0, 1)
+        assert bench.orchestrator.load()[:5] == (0, 0, 0, 1, 0)
 
 
 # ── the end ─────────────────────────────────────────────────────────────────────────────────────────

@@ -127,3 +127,29 @@ def test_a_fixed_pool_has_at_least_one_worker() -> None:
     """A pool of none would never end."""
     with pytest.raises(ValueError, match="there must be at least 1 worker"):
         FixedScaling(0)
+
+
+def test_an_old_job_grows_the_pool_as_a_long_queue_does() -> None:
+    """Three jobs of which nothing is done, seen for five seconds; and the age is gone with the job."""
+    policy = ThresholdScaling(1, 8, grow_age_s=5.0)
+    looks = [
+        Load(queued, 1, 0, 1, now_s=now_s, started=started)
+        for now_s, queued, started in (
+            (1.0, 3, 1),
+            (4.0, 5, 1),
+            (6.0, 5, 1),
+            (7.0, 4, 2),
+            (8.0, 1, 5),
+            (12.0, 1, 5),
+        )
+    ]
+
+    assert [
+        (1, "at the minimum"),
+        (1, "at the minimum"),
+        (2, "oldest queued job 5s >= 5s"),
+        (2, "oldest queued job 6s >= 5s"),
+        (1, "at the minimum"),
+        (2, "oldest queued job 8s >= 5s"),
+    ] == [policy.decide(look)[:2] for look in looks]
+    assert ThresholdScaling(1, 8, grow_age_s=5.0) == ThresholdScaling(1, 8, grow_age_s=5.0)

@@ -15,6 +15,7 @@ from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.jobs_file import JobsFilePolicy
 from dynamic_pipeline.retry import Backoff, RetryBudget, RetryPolicy, parse_codes, parse_names
 from dynamic_pipeline.scaling import FixedScaling, ScalingPolicy, ThresholdScaling
+from dynamic_pipeline.target_scaling import TargetScaling
 
 _T = TypeVar("_T")
 
@@ -55,7 +56,10 @@ def make_policy(request: Request, settings: Settings) -> ScalingPolicy:
     def make(least: int, most: int) -> ScalingPolicy:
         if is_fixed or least == most:
             return FixedScaling(most)
-        return ThresholdScaling(least, most, pipeline.grow_threshold, pipeline.shrink_threshold)
+        if settings.scaling.policy == "target":
+            return _target(least, most, settings)
+        age_s = settings.scaling.grow_age
+        return ThresholdScaling(least, most, pipeline.grow_threshold, pipeline.shrink_threshold, age_s)
 
     if request.jobs_file is None:
         return make(pipeline.min_workers, pipeline.max_workers)
@@ -63,6 +67,23 @@ def make_policy(request: Request, settings: Settings) -> ScalingPolicy:
         return JobsFilePolicy(request.jobs_file, (pipeline.min_workers, pipeline.max_workers), make)
     except ValueError as error:
         raise UsageError(f"--jobs-file {request.jobs_file}: {error}") from None
+
+
+def _target(least: int, most: int, settings: Settings) -> TargetScaling:
+    target = settings.target
+    return TargetScaling(
+        least,
+        most,
+        target.drain_goal,
+        target.backlog_per_worker,
+        target.tolerance / 100,
+        target.up_stabilization,
+        target.down_stabilization,
+        target.max_step_up,
+        target.max_step_down,
+        target.service_time_prior,
+        target.service_time_window,
+    )
 
 
 def make_retry(settings: Settings, seed: int) -> RetryPolicy:
