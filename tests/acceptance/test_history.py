@@ -294,6 +294,33 @@ def test_what_changes_the_journal_waits_for_no_run(tmp_path: Path, command: tupl
     assert f"another run holds it (process {process.pid} on ".encode() in done.stderr
 
 
+def test_each_run_is_listed_with_what_it_has_done_itself(tmp_path: Path) -> None:
+    """The killed one too, though its work was finished by another."""
+    (tmp_path / "in").write_text("".join(f"{number}\n" for number in range(9)))
+    script = 'test -e go || test "$1" != 4 || kill -9 $PPID'
+    run(tmp_path, "-j", "1", script=script)
+    (tmp_path / "go").touch()
+    assert 0 == run(tmp_path, "--resume", "-j", "1", script=script)
+    latest, killed = (json.loads(line) for line in told(tmp_path, "runs", "--json"))
+
+    assert ("ended", "killed") == (latest["state"], killed["state"])
+    assert (9, 4) == (latest["succeeded"] + killed["succeeded"], killed["succeeded"])
+    assert 0 < killed["unfinished"] <= 2
+
+
+def test_a_backup_of_a_damaged_journal_blames_the_journal_and_leaves_nothing(tmp_path: Path) -> None:
+    """The way out is told, and the next try does not find half a copy."""
+    (tmp_path / "in").write_text("".join(f"{number:0300}\n" for number in range(300)))
+    assert 0 == run(tmp_path, script="true")
+    stomp(tmp_path / "logs" / "journal.db", "jobs")
+    done = pipeline(tmp_path, "journal", "backup", "copy.db")
+
+    assert 4 == done.returncode
+    assert b"journal.db: is damaged" in done.stderr
+    assert b"`journal recover` saves what can be read" in done.stderr
+    assert not (tmp_path / "copy.db").exists()
+
+
 # ── recover ─────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -318,7 +345,7 @@ def test_a_damaged_journal_is_refused_and_recovered_and_resumed(tmp_path: Path) 
     stomp(journal, "works_by_task")
     before = journal.read_bytes()
     refused = pipeline(tmp_path, "run", "-i", "in", "-q", "--resume", "--", "sh", "-c", script, "sh")
-    (line,) = told(tmp_path, "journal", "recover")
+    line, warning = told(tmp_path, "journal", "recover")
     assert 0 == run(tmp_path, "--resume", script=script)
 
     found = re.fullmatch(
@@ -326,6 +353,9 @@ def test_a_damaged_journal_is_refused_and_recovered_and_resumed(tmp_path: Path) 
         line,
     )
     assert found is not None, line
+    assert (
+        "what could not be read is not on record any more: those records run again with --resume" == warning
+    )
     assert (4, True) == (refused.returncode, b"`journal recover` saves what can be read" in refused.stderr)
     assert before == Path(found[1]).read_bytes()
     assert journal.parent == Path(found[1]).parent
@@ -339,7 +369,7 @@ def test_what_is_lost_runs_again_and_nothing_else_does(tmp_path: Path) -> None:
     script = 'echo "$1" >> ran'
     assert 0 == run(tmp_path, script=script)
     stomp(tmp_path / "logs" / "journal.db", "jobs")
-    (line,) = told(tmp_path, "journal", "recover")
+    line, _ = told(tmp_path, "journal", "recover")
     assert 0 == run(tmp_path, "--resume", script=script)
 
     found = re.search(r"(\d+) jobs, (\d+) attempts; left out: (\d+);", line)

@@ -67,6 +67,24 @@ def test_a_plain_run_begins_anew(tmp_path: Path) -> None:
     assert ran(tmp_path) == Counter({"a": 2})
 
 
+def test_a_fresh_start_that_leaves_records_undone_says_so(tmp_path: Path) -> None:
+    """Whoever forgets `--resume` after a kill is told at once, and not where all was done."""
+    (tmp_path / "in").write_text(lines(*range(9)))
+    script = 'test "$1" != 4 || kill -9 $PPID'
+    assert run(tmp_path, "-j", "1", script=script).returncode == -signal.SIGKILL
+    (tmp_path / "in").write_text(lines("a"))
+    anew = run(tmp_path, "-j", "1", script=script)
+    again = run(tmp_path, "-j", "1", script=script)
+
+    assert (anew.returncode, again.returncode) == (0, 0)
+    assert re.search(
+        r"warning: \d records of an earlier run of this command are not done, and this run begins anew;"
+        r" --resume would go on with them",
+        anew.stderr,
+    )
+    assert "warning" not in again.stderr
+
+
 def test_resume_without_a_journal_is_a_fresh_start(tmp_path: Path) -> None:
     """So that cron and CI may always say it."""
     (tmp_path / "in").write_text(lines("a"))
@@ -378,6 +396,7 @@ def test_a_job_that_kills_the_pipeline_ends_held_and_the_rest_is_done(tmp_path: 
     codes = [run(tmp_path, "--resume", "-j", "4", script=script).returncode for _ in range(12)]
     done = run(tmp_path, "--resume", "-j", "4", script=script)
 
+    assert "these jobs run alone now: 31\n" in (tmp_path / "logs" / "pipeline.log").read_text()
     assert codes[0] == -signal.SIGKILL
     assert codes[-1] == 1
     assert (done.returncode, last(done.stderr)) == (1, "1 failed, 60 ok, 0 not run — exit 1")

@@ -313,7 +313,7 @@ def test_a_run_ends_once_and_closes_what_it_left_open(path: Path) -> None:
             state: count for state, count in reader.counts(1, has_run_ended=True).items() if count
         }
     store = open_store(path)
-    assert ((), 0, ()) == store.recover()
+    assert ((), 0, (), ()) == store.recover()
     store.close()
 
 
@@ -357,8 +357,8 @@ def test_a_killed_run_is_put_right_at_the_next_opening(path: Path) -> None:
     left = store.left()
     assert (("run-1",), (Orphan("run-1", "boot", 2, 1, 4321, 99),)) == (left.crashed, left.orphans)
     assert left == store.left()  # until it has been put right: whoever looked may have been killed too
-    assert (("run-1",), 2, ()) == store.recover(now_us=50)
-    assert ((), 0, ()) == store.recover()
+    assert (("run-1",), 2, (), ()) == store.recover(now_us=50)
+    assert ((), 0, (), ()) == store.recover()
     assert ((), (), ()) == store.left()
     store.close()
 
@@ -377,7 +377,7 @@ def test_a_run_that_its_user_has_ended_accuses_no_job(path: Path) -> None:
         store.apply([Start.of(1, 1)])
         store.abandon()
         store = open_store(path)
-        assert ((f"run-{number + 2}",), 1, ()) == store.recover(forced=[f"run-{number + 2}", "another"])
+        assert ((f"run-{number + 2}",), 1, (), ()) == store.recover(forced=[f"run-{number + 2}", "another"])
         store.close()
 
     assert [("Q", 0, 0, 0)] == rows(path, "SELECT state, attempts, interruptions, alone FROM jobs")

@@ -58,7 +58,7 @@ def runs(
     """The latest runs, the newest first."""
     path = _path(state_dir)
     with _reader(path) as reader:
-        told = [_status(reader, run, path) for run in reader.runs(most)]
+        told = [_status(reader, run, path) | reader.counts_of_run(run) for run in reader.runs(most)]
     for one in told:
         typer.echo(json.dumps(one) if as_json else _status_line(one))
 
@@ -133,6 +133,7 @@ def recover(state_dir: _Dir = None) -> None:
         f"saved: {saved.works} works, {saved.runs} runs, {saved.jobs} jobs, {saved.attempts} attempts;"
         f" left out: {saved.left_out}; the damaged journal is kept as {escape(str(saved.kept))}"
     )
+    typer.echo("what could not be read is not on record any more: those records run again with --resume")
 
 
 class _Refused(typer.Exit):
@@ -236,7 +237,7 @@ def _status_line(told: dict[str, Any]) -> str:
     from dynamic_pipeline.views.escape import escape  # noqa: PLC0415 - `--help` does not need it
 
     counts = ", ".join(
-        f"{told[name]} {name}"
+        f"{told[name]} {'started' if name == 'running' else name}"  # some may still wait for a worker
         for name in ("succeeded", "failed", "held", "running", "retrying", "queued", "unfinished")
         if told[name] or name in {"succeeded", "failed"}
     )

@@ -22,7 +22,7 @@ from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.lock import JournalLock
 from dynamic_pipeline.journal.operations import EndRun, NewJob, Pid, Reopen, StoredJob, now_us
 from dynamic_pipeline.journal.processes import boot_id, start_tick
-from dynamic_pipeline.journal.runs import NewRun, is_over
+from dynamic_pipeline.journal.runs import NewRun, is_over, open_jobs
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE, USAGE
@@ -196,6 +196,7 @@ def open_journal(
         parts = parts_of(request, record_format)
         task = identity.task_fingerprint(parts)
         work = _work_to_resume(store, task, parts) if request.is_resumed else None
+        notes += [] if request.is_resumed else _abandoned(store, task)
         new = NewRun(
             uuid=run_id,
             task=task,
@@ -215,6 +216,17 @@ def open_journal(
     if work is not None:
         notes.append(f"resuming: {run.jobs} jobs of earlier runs are known")
     return Journal(lock, store, task, run_id, record_format, notes, is_resumed=work is not None)
+
+
+def _abandoned(store: Store, task: bytes) -> list[str]:
+    """A warning where a fresh start leaves accepted records undone for good."""
+    if (work := store.find_work(task)) is None:
+        return []
+    left = store.transactions.guarded(lambda: open_jobs(store.transactions.connection, work.work))
+    if not left:
+        return []
+    text = f"warning: {left} records of an earlier run of this command are not done, and this run begins anew"
+    return [f"{text}; --resume would go on with them"]
 
 
 def _work_to_resume(store: Store, task: bytes, parts: dict[str, str]) -> int | None:

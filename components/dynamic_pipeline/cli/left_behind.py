@@ -9,6 +9,7 @@ from pipeline_config import Settings
 
 from dynamic_pipeline.errors import StoppedEarly
 from dynamic_pipeline.journal import orphans
+from dynamic_pipeline.journal.held import ALONE_AFTER, HELD_AFTER
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.spool import remove_left_folders
 
@@ -49,9 +50,15 @@ def put_in_order(
         )
     if dealt.left:
         notes.append(f"warning: processes that it had left run on: {', '.join(map(str, dealt.left[:SHOWN]))}")
+    if recovery.alone:
+        notes.append(
+            f"warning: {ALONE_AFTER} runs or more were killed while they ran, so these jobs run alone now:"
+            f" {', '.join(map(str, recovery.alone[:SHOWN]))}"
+        )
     if recovery.held:
         notes.append(
-            f"warning: held, because they took the process down with them: jobs {', '.join(map(str, recovery.held[:SHOWN]))}"
+            f"warning: held, because {HELD_AFTER} runs were killed while they ran alone; --retry-failed runs them again:"
+            f" jobs {', '.join(map(str, recovery.held[:SHOWN]))}"
         )
     return notes
 

@@ -158,7 +158,7 @@ def conduct(
     """Run, with the main thread waiting for signals only; then tell how it went."""
     log.note("INFO", f"run {task.run_id}, log {log_path(settings)}")
     for note in (*(task.journal.notes if task.journal is not None else ()), *task.notes):
-        log.note("INFO", note)
+        log.note("WARNING" if note.startswith("warning: ") else "INFO", note)
     if task.journal is not None:
         task.journal.begin(retry_failed=task.retries_failed)
     started = Run(

@@ -97,7 +97,8 @@ NOT_OURS_HINT = "it was not touched; move it away, or choose another --state-dir
 
 def damaged(path: object, detail: str) -> JournalError:
     """The file is ours, and broken."""
+    told = [line for line in detail.splitlines() if not line.startswith("***")]  # SQLite's headings
     return JournalError(
-        f"{path}: is damaged: {detail.splitlines()[0] if detail else 'unreadable'}",
+        f"{path}: is damaged: {told[0] if told else 'unreadable'}",
         hint="`journal recover` saves what can be read into a new file",
     )

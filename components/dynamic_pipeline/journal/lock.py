@@ -66,7 +66,7 @@ class JournalLock:
         except Timeout:
             raise JournalLocked(
                 f"{self.journal}: another run holds it ({self._wait_holder() or 'holder unknown'})",
-                hint="wait for it, or choose another --state-dir; --if-locked skip leaves with 0",
+                hint="wait for it, or choose another --state-dir; `run --if-locked skip` leaves with 0",
             ) from None
         except (OSError, NotImplementedError) as error:
             raise JournalError(f"{self.path}: cannot be locked: {error}") from None

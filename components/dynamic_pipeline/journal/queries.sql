@@ -27,6 +27,9 @@ UPDATE runs SET mark_source = ?, mark_offset = ?, mark_line = ?, mark_digest = ?
 INSERT INTO jobs(job, work, job_key, payload, source, line, problem, format, fields)
 VALUES (:job, :work, :key, :payload, :source, :line, :problem, :format, :fields);
 
+-- name: open_jobs
+SELECT count(*) FROM jobs WHERE job > ? AND job <= ? AND state IN ('Q', 'R');
+
 -- name: job_outcome
 SELECT attempts FROM jobs WHERE job = ? AND state IN ('S', 'F');
 
@@ -160,6 +163,10 @@ FROM jobs AS mine WHERE job > :first AND job <= :last GROUP BY state;
 
 -- name: attempts_of_run
 SELECT coalesce(outcome, 'running'), count(*) FROM attempts WHERE run = ? GROUP BY 1;
+
+-- name: failed_in_run
+SELECT count(*) FROM attempts JOIN jobs USING(job)
+WHERE attempts.run = ? AND outcome IN ('failed', 'timeout') AND state = 'F' AND number = jobs.attempts;
 
 -- name: lost_jobs
 SELECT job, state, jobs.attempts, interruptions, payload, source, line,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from dynamic_pipeline.journal.faults import JournalError, opening_fault
 from dynamic_pipeline.journal.numbers import first_of, last_of, seq_of
 from dynamic_pipeline.journal.operations import STATES
 from dynamic_pipeline.journal.queries import queries
+from dynamic_pipeline.journal.readable import is_damage
 from dynamic_pipeline.journal.runs import Work, find_work
 
 
@@ -111,6 +112,21 @@ class Reader:
         """How many attempts of *run* had each outcome; `running` are open, or were when it was killed."""
         return dict(self._connection.execute(queries()["attempts_of_run"], (run,)).fetchall())
 
+    def counts_of_run(self, run: RunLine) -> dict[str, int]:
+        """What a run that is over has done itself, as its work may have gone on since; empty while it is not over."""
+        if run.ended_us is None:
+            return {}
+        if run.outcome != "crashed":
+            return {
+                "succeeded": run.succeeded or 0,
+                "failed": run.failed or 0,
+                "unfinished": run.unfinished or 0,
+            }
+        attempts = self.attempts(run.run)
+        (failed,) = self._connection.execute(queries()["failed_in_run"], (run.run,)).fetchone()
+        succeeded, cut_short = attempts.get("succeeded", 0), attempts.get("interrupted", 0)
+        return {"succeeded": succeeded, "failed": failed, "unfinished": cut_short}
+
     def failed(self, work: int, *, after: int = 0, most: int = 1000) -> list[LostJob]:
         """Jobs of *work* that failed or are held, *most* of those with a number above *after*, in order."""
         rows = self._connection.execute(queries()["lost_jobs"], (first_of(work) + after, last_of(work), most))
@@ -129,6 +145,10 @@ class Reader:
             self._connection.execute("VACUUM INTO ?", (str(target),))
             target.chmod(0o600)
         except (sqlite3.Error, OSError) as error:
+            with suppress(OSError):  # a part of a copy is none
+                target.unlink()
+            if isinstance(error, sqlite3.Error) and is_damage(error):
+                raise opening_fault(error, self._path) from error
             raise JournalError(f"{target}: cannot be written: {error}") from error
         finally:
             self._connection.execute("PRAGMA query_only = ON")

@@ -36,6 +36,7 @@ class Recovery(NamedTuple):
     crashed: tuple[str, ...]  # as in `Left`
     interrupted: int  # attempts that may have run: no retry is charged for them
     held: tuple[int, ...]  # numbers of jobs that will not run again by themselves
+    alone: tuple[int, ...] = ()  # and of those that will run while nothing else does
 
 
 def look(connection: sqlite3.Connection) -> Left:
@@ -57,14 +58,17 @@ def recover(connection: sqlite3.Connection, now_us: int, forced: Collection[str]
     named, execute = queries(), connection.execute
     crashed = execute(named["crashed_runs"]).fetchall()
     attempts = execute(named["open_attempts"]).fetchall()
-    held = []
+    held, alone = [], []
     for job, number, run, is_alone, _, _, uuid, _ in attempts:
         execute(named["interrupt_attempt"], (now_us, job, number, run))
         if uuid in forced:
             continue
         execute(named["interrupt_job"], (is_alone, job))
-        if caution(*execute(named["interruptions"], (job,)).fetchone()) is Caution.HELD:
+        found = caution(*execute(named["interruptions"], (job,)).fetchone())
+        if found is Caution.HELD:
             execute(named["hold"], (job,))
             held.append(seq_of(job))
+        elif found is Caution.ALONE:
+            alone.append(seq_of(job))
     execute(named["set_crashed"], (now_us,))
-    return Recovery(tuple(uuid for _, uuid, _, _ in crashed), len(attempts), tuple(held))
+    return Recovery(tuple(uuid for _, uuid, _, _ in crashed), len(attempts), tuple(held), tuple(alone))

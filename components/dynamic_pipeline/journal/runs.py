@@ -75,6 +75,12 @@ def begin_run(connection: sqlite3.Connection, new: NewRun) -> OpenRun:
     return OpenRun(row_id, work, jobs, mark)
 
 
+def open_jobs(connection: sqlite3.Connection, work: int) -> int:
+    """How many jobs of *work* are not over."""
+    limits = first_of(work), last_of(work)
+    return int(connection.execute(queries()["open_jobs"], limits).fetchone()[0])
+
+
 def is_over(connection: sqlite3.Connection, work: int, seq: int, attempt: int) -> bool:
     """Whether job *seq* is over, with *attempt* as its last one."""
     row = connection.execute(queries()["job_outcome"], (first_of(work) + seq,)).fetchone()
