@@ -91,7 +91,7 @@ def test_beside_a_run_its_state_is_told(tmp_path: Path) -> None:
         status["exit_code"],
         counts(status),
     )
-    assert re.fullmatch(r"\S+  running  \S+  in  0 succeeded, 0 failed, 3 running", line)
+    assert re.fullmatch(r"\S+  running  \S+  in  0 succeeded, 0 failed, 3 started", line)
     assert {**status, "elapsed_s": 0} == {**listed, "elapsed_s": 0}
     assert (0, "ended", 0, {"succeeded": 3}) == (
         process.returncode,
