@@ -9,7 +9,7 @@ from dynamic_pipeline.collector import Sink
 from dynamic_pipeline.events import Event, JobFailed, JobSucceeded
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.retry import RetryPolicy
-from dynamic_pipeline.scaling import ScalingPolicy, ThresholdScaling
+from dynamic_pipeline.scaling import Load, ScalingPolicy, ThresholdScaling, as_policy
 from dynamic_pipeline.signals import SignalInbox
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.stop import Stop
@@ -28,7 +28,7 @@ def start(
     on_result: Callable[[Result], object] | None = None,
     min_workers: int | None = None,
     max_workers: int = 8,
-    policy: ScalingPolicy | None = None,
+    policy: ScalingPolicy | Callable[[Load], int] | None = None,
     check_interval_s: float = 1.0,
     queue_capacity: int = 200,
     max_retries: int = 3,
@@ -51,7 +51,8 @@ def start(
             on one and the same thread. What it raises stops the run and comes out of `Run.result`.
         min_workers, max_workers: bounds of the default policy, which starts with the fewest (2, if there may
             be two) and adds one per check while at least 50 jobs wait or run.
-        policy: another one in place of these two: `FixedScaling(16)` always has 16 workers.
+        policy: another one in place of these two: `FixedScaling(16)` always has 16 workers; a function of the
+            `Load` gives their number at each check. What it raises ends the run.
         check_interval_s: seconds between two decisions of the policy.
         queue_capacity: jobs that may wait before *records* is drawn no further.
         max_retries: tries after the first one; 3 makes 4 attempts.
@@ -89,7 +90,7 @@ def start(
     return Run(
         call_with_payload(fn),
         records,
-        policy=policy or ThresholdScaling(least, max_workers),
+        policy=ThresholdScaling(least, max_workers) if policy is None else as_policy(policy),
         retry=RetryPolicy(max_retries),
         halt=HaltPolicy.parse(halt),
         call_timeout_s=timeout_s,

@@ -7,6 +7,7 @@ shrink_threshold` removes one, both inclusive, once per check interval.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -128,6 +129,33 @@ class FixedScaling:
 
     def decide(self, load: Load) -> Decision:  # noqa: ARG002 - the load does not matter to it
         return Decision(self.max_workers, "fixed")
+
+
+@dataclass(frozen=True)
+class FunctionScaling:
+    """A function of the load that gives the number of workers; less than one is one.
+
+    Before anything runs it is asked with a load of nothing.
+
+    Raises, from `start` and `decide`:
+        TypeError: it gives no whole number.
+    """
+
+    fn: Callable[[Load], int]
+
+    def start(self) -> int:
+        return self.decide(Load(0, 0, 0, 0)).limit
+
+    def decide(self, load: Load) -> Decision:
+        name, limit = getattr(self.fn, "__name__", "the policy"), self.fn(load)
+        if not isinstance(limit, int):
+            raise TypeError(f"{name} gives {limit!r}; a policy gives a whole number of workers")
+        return Decision(max(1, limit), f"{name} of backlog {load.runnable}")
+
+
+def as_policy(policy: ScalingPolicy | Callable[[Load], int]) -> ScalingPolicy:
+    """*policy* itself, or the function that it is made a policy of."""
+    return policy if hasattr(policy, "decide") else FunctionScaling(policy)  # type: ignore[return-value]
 
 
 def check_bounds(min_workers: int, max_workers: int) -> None:

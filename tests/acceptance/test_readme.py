@@ -135,7 +135,7 @@ def test_the_python_examples_run(folder: Path) -> None:
         )
         outputs.append(done.stdout.splitlines()[-1:])
 
-    assert outputs == [[], ["2 0"]]
+    assert outputs == [[], ["2 0"], ["2"]]
 
 
 def config_table() -> str:

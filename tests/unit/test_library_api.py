@@ -244,3 +244,17 @@ def test_the_pool_is_a_standard_executor() -> None:
         pool.resize(3)
 
         assert [1, 4, 9] == list(pool.map(pow, (1, 2, 3), (2, 2, 2)))
+
+
+def test_a_function_of_the_load_sizes_the_pool() -> None:
+    """Asked before the first job and at each check; what it raises comes out of the run."""
+    asked: list[int] = []
+
+    def policy(load: dynamic_pipeline.Load) -> int:
+        asked.append(load.backlog)
+        return 3
+
+    assert 5 == run(str, range(5), policy=policy).succeeded
+    assert [0] == asked[:1]
+    with pytest.raises(TypeError, match="<lambda> gives None"):
+        run(str, range(5), policy=lambda _: None)

@@ -1,7 +1,7 @@
 """The scaling policies: how many workers for which load."""
 
 import pytest
-from dynamic_pipeline.scaling import Decision, FixedScaling, Load, ScalingPolicy, ThresholdScaling
+from dynamic_pipeline.scaling import Decision, FixedScaling, Load, ScalingPolicy, ThresholdScaling, as_policy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -153,3 +153,23 @@ def test_an_old_job_grows_the_pool_as_a_long_queue_does() -> None:
         (2, "oldest queued job 8s >= 5s"),
     ] == [policy.decide(look)[:2] for look in looks]
     assert ThresholdScaling(1, 8, grow_age_s=5.0) == ThresholdScaling(1, 8, grow_age_s=5.0)
+
+
+def test_a_function_is_a_policy() -> None:
+    """It is asked for the start too; the reason names it."""
+
+    def half(load: Load) -> int:
+        return load.backlog // 2
+
+    policy = as_policy(half)
+
+    assert 1 == policy.start()
+    assert Decision(5, "half of backlog 10") == policy.decide(load(10, 2))
+    assert SEED is as_policy(SEED)
+
+
+@pytest.mark.parametrize("wrong", [None, 2.5, "3"])
+def test_a_function_that_gives_no_number_is_refused(wrong: object) -> None:
+    """The error names it, and what it gave."""
+    with pytest.raises(TypeError, match=f"gives {wrong!r}; a policy gives a whole number of workers"):
+        as_policy(lambda _: wrong).start()  # type: ignore[arg-type, return-value]
