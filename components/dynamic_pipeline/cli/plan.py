@@ -14,6 +14,7 @@ import pipeline_config
 from pipeline_config import Settings
 
 from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.cli.foresight import foresee
 from dynamic_pipeline.cli.inputs import format_of, open_source
 from dynamic_pipeline.cli.outputs import OutputPlan, plan_output
 from dynamic_pipeline.cli.report_files import ReportFiles, check_reports, describe_call
@@ -237,5 +238,5 @@ def _plan_simulation(request: Request, settings: Settings, stop: Stop, reports: 
         raise UsageError(f"--time-scale: {error}") from None
     source = SyntheticSource(profile, stop, jobs=request.jobs, duration_s=duration_s)
     work = SimulatedWork(seed, profile.job_s, settings.pipeline.failure_rate)
-    notes = (f"simulated workload: profile {name}, seed {seed}",)
+    notes = (f"simulated workload: profile {name}, seed {seed}", *foresee(settings, profile))
     return Task(reports.run_id, source, work, False, (), notes, reports)

@@ -18,6 +18,7 @@ from dynamic_pipeline.cli.console import (
     write_stderr,
 )
 from dynamic_pipeline.cli.dry_run import dry_run
+from dynamic_pipeline.cli.foresight import foresee
 from dynamic_pipeline.cli.in_turn import in_turn
 from dynamic_pipeline.cli.plan import Task, plan
 from dynamic_pipeline.cli.policy import Rules, make_rules
@@ -157,7 +158,8 @@ def conduct(
 ) -> int:
     """Run, with the main thread waiting for signals only; then tell how it went."""
     log.note("INFO", f"run {task.run_id}, log {log_path(settings)}")
-    for note in (*(task.journal.notes if task.journal is not None else ()), *task.notes):
+    foreseen = foresee(settings) if task.is_real else []
+    for note in (*(task.journal.notes if task.journal is not None else ()), *task.notes, *foreseen):
         log.note("WARNING" if note.startswith("warning: ") else "INFO", note)
     if task.journal is not None:
         task.journal.begin(retry_failed=task.retries_failed)
