@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dynamic_pipeline import __version__
-from dynamic_pipeline.cli import config, history, run
+from dynamic_pipeline.cli import config, history, run, simulate
 
 app = typer.Typer(
     name="dynamic-pipeline",
@@ -24,6 +24,7 @@ app.command("run", context_settings={"ignore_unknown_options": False})(run.run)
 app.command("status")(history.status)
 app.command("runs")(history.runs)
 app.command("failed")(history.failed)
+app.command("simulate")(simulate.simulate)
 app.add_typer(history.journal, name="journal")
 app.add_typer(config.app, name="config")
 
