@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from functools import partial
-from heapq import heappop, heappush
 from time import monotonic
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -23,10 +22,8 @@ from dynamic_pipeline.handover import Handover
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.orchestrator import Orchestrator
 from dynamic_pipeline.retry import Backoff, RetryPolicy
-from dynamic_pipeline.scaling import ScalingPolicy
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.stop import Stop
-from dynamic_pipeline.supervisor import Supervisor
 
 PATIENCE_S = 20.0  # turns a hang into a failure; orders nothing
 
@@ -265,86 +262,6 @@ def job_of(event: ev.Event) -> Job:
 
 def kinds(events: Iterable[ev.Event]) -> list[str]:
     return [type(event).__name__ for event in events]
-
-
-class VirtualRun:
-    """A whole run on one thread and a virtual clock: real orchestrator, supervisor and policy, no waiting.
-
-    Each of *jobs* is a list of (seconds, outcome) per attempt, the last one standing for all that follow.
-    The supervisor ticks at interval, 2 * interval, …; what ends at the time of a tick ends before it.
-    """
-
-    def __init__(
-        self,
-        jobs: Sequence[Sequence[tuple[float, Any]]],
-        *,
-        policy: ScalingPolicy,
-        interval_s: float = 1.0,
-        retry: RetryPolicy | None = None,
-        capacity: int = 200,
-    ) -> None:
-        self._plans = jobs
-        self._interval_s = interval_s
-        self._running: list[tuple[float, int, Call]] = []  # a heap: when it ends, order of its start
-        self._starts = 0
-        self.most_running = 0
-        limit = policy.start()
-        self.executor = ManualExecutor(limit, on_start=self._started)
-        self.bench = Bench(limit, capacity=capacity, retry=retry, work=self._work, executor=self.executor)
-        self.supervisor = Supervisor(
-            policy, self.bench.orchestrator.load, self.bench.inbox, self.bench.stop, interval_s
-        )
-        self.log: list[tuple[float, ev.Event]] = []
-
-    def run(self) -> VirtualRun:
-        bench = self.bench
-        bench.accept(len(self._plans))
-        bench.end_source()
-        self._note(bench.step())
-        ticks = 1
-        while not bench.is_done:
-            tick_s = ticks * self._interval_s
-            if self._running and self._running[0][0] <= tick_s:
-                end_s, _, call = heappop(self._running)
-                bench.clock.now_s = end_s
-                self.executor.finish(call)
-                self._note(bench.step())
-            else:
-                bench.clock.now_s = tick_s
-                ticks += 1
-                self.supervisor.tick()
-                self._note(bench.step())
-        return self
-
-    @property
-    def scale_events(self) -> list[tuple[float, int, int]]:
-        """(when, old limit, new limit)"""
-        return [
-            (at_s, event.old, event.new) for at_s, event in self.log if isinstance(event, ev.LimitChanged)
-        ]
-
-    @property
-    def last_finish_s(self) -> float:
-        return max(at_s for at_s, event in self.log if is_end(event))
-
-    def _plan(self, attempt: Attempt) -> tuple[float, Any]:
-        plan = self._plans[attempt.job.id - 1]
-        return plan[min(attempt.number, len(plan)) - 1]
-
-    def _work(self, attempt: Attempt) -> Any:
-        outcome = self._plan(attempt)[1]
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    def _started(self, call: Call) -> None:
-        self._starts += 1
-        end_s = self.bench.clock.now_s + self._plan(call.attempt)[0]
-        heappush(self._running, (end_s, self._starts, call))
-        self.most_running = max(self.most_running, len(self._running))
-
-    def _note(self, news: list[ev.Event]) -> None:
-        self.log += [(self.bench.clock.now_s, event) for event in news]
 
 
 class Gate:

@@ -29,7 +29,7 @@ class Interrupted(PipelineError):
     value: object = None  # what there is to show of it
 
 
-class StoppedEarly(Exception):
+class StoppedEarly(PipelineError):
     """A signal came before the run had begun."""
 
     def __init__(self, signum: int) -> None:

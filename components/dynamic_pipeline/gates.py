@@ -47,9 +47,7 @@ class GatedExecutor:
             if answer is True:
                 try:
                     self._executor.submit(_call, future, fn, work, attempt)
-                except (
-                    RuntimeError
-                ) as error:  # the pool was shut down meanwhile, or there are no more threads
+                except RuntimeError as error:  # the pool was shut down meanwhile; no more threads
                     why = f"not started: {error}"
                 else:
                     return

@@ -39,7 +39,7 @@ class Load(NamedTuple):
     @property
     def runnable(self) -> int:
         """The backlog that more workers could work on: a retry that waits for its time is not."""
-        return self.backlog - self.delayed
+        return max(0, self.backlog - self.delayed)
 
 
 class Decision(NamedTuple):
@@ -109,7 +109,8 @@ class ThresholdScaling:
     def _oldest_s(self, load: Load) -> float:
         """For how long the oldest queued job has been seen to wait; no longer than it has."""
         seen = self._accepted  # how many jobs had been accepted, at each check
-        seen.append((load.now_s, load.started + load.queued))
+        if not seen or seen[-1][1] < load.started + load.queued:
+            seen.append((load.now_s, load.started + load.queued))
         while seen and seen[0][1] <= load.started:  # all of those have left the queue
             seen.popleft()
         return load.now_s - seen[0][0] if seen else 0.0

@@ -5,50 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 
 IN_MEMORY = 16 * 1024  # bytes; larger output stays in its file, so that a gigabyte costs no memory
 _CHUNK = 1 << 20
-_PREFIX = "dynamic-pipeline-"
-_OWNED = re.compile(rf"{_PREFIX}(\d+)-\w+")
 _NO_DESCRIPTOR = {errno.EMFILE, errno.ENFILE}
-
-
-def make_folder(parent: str | None) -> str:
-    """A new private folder for the outputs of this process; in the folder for temporary files if *parent* is None."""
-    return tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=parent)
-
-
-def left_folders(parent: str, pid: int | None = None) -> list[str]:
-    """Folders of outputs in *parent* whose processes, or that of *pid*, have ended without removing them."""
-    found = []
-    with contextlib.suppress(OSError):
-        for entry in os.scandir(parent):
-            owner = _OWNED.fullmatch(entry.name)
-            if owner is None or (pid is not None and int(owner[1]) != pid):
-                continue
-            if entry.is_dir(follow_symlinks=False) and not _lives(int(owner[1])):
-                found.append(entry.path)
-    return found
-
-
-def remove_left_folders(pid: int) -> None:
-    """Remove what a killed run has left in the folder for temporary files."""
-    for folder in left_folders(tempfile.gettempdir(), pid):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # another user's
-        return True
-    return True
 
 
 def has_disk_room(folder: str) -> bool:

@@ -275,7 +275,7 @@ def test_exit_codes_decide_what_is_tried_again(run: Starter) -> None:
 
     assert program.process.returncode == 1
     assert sorted((program.folder / "ran").read_text().split()) == ["1", "75", "75", "75"]
-    assert "job 2 failed, retrying in 0.0s (1/2)" in program.log
+    assert "job 2 failed, retrying in 0.010s (1/2)" in program.log
 
 
 def test_the_breaker_ends_a_run_in_order_and_leaves_the_rest(run: Starter) -> None:

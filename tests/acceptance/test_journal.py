@@ -287,15 +287,20 @@ def lives(pid: int) -> bool:
     return stat.exists() and ") Z " not in stat.read_text()
 
 
-def test_what_a_killed_run_left_running_is_ended_first(start: Starter, tmp_path: Path) -> None:
+def left_running(folder: Path, script: str) -> int:
+    """The process of a command that outlives its run, which is killed when the command has told its number."""
+    ran = folder / "ran"
+    with subprocess.Popen(work(script=script), cwd=folder, stderr=subprocess.DEVNULL) as killed:
+        wait_until(lambda: ran.exists() and ran.read_text().endswith("\n"))
+        killed.kill()
+    return int(ran.read_text())
+
+
+def test_what_a_killed_run_left_running_is_ended_first(tmp_path: Path) -> None:
     """Or the job would run twice at the same time."""
     (tmp_path / "in").write_text(lines("a"))
     script = "echo $$ >> ran; test -e go || exec sleep 60"
-    with subprocess.Popen(work(script=script), cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
-        wait_until((tmp_path / "ran").exists)
-        wait_until(lambda: (tmp_path / "ran").read_text().endswith("\n"))
-        killed.kill()
-    pid = int((tmp_path / "ran").read_text())
+    pid = left_running(tmp_path, script)
     assert lives(pid)
     (tmp_path / "go").touch()
     done = run(tmp_path, "--resume", script=script)
@@ -308,10 +313,7 @@ def test_a_kill_while_the_rest_of_a_killed_run_is_ended_forgets_nothing(tmp_path
     """What the first has left ignores TERM; the second is killed within the grace; the third still finds it."""
     (tmp_path / "in").write_text(lines("a"))
     script = "trap 'touch term' TERM; echo $$ >> ran; test -e go || while :; do sleep 1; done"
-    with subprocess.Popen(work(script=script), cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
-        wait_until(lambda: (tmp_path / "ran").exists() and (tmp_path / "ran").read_text().endswith("\n"))
-        killed.kill()
-    pid = int((tmp_path / "ran").read_text())
+    pid = left_running(tmp_path, script)
     (tmp_path / "go").touch()
     second = work("--resume", "--kill-grace", "60s", script=script)
     with subprocess.Popen(second, cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
@@ -328,10 +330,7 @@ def test_a_signal_ends_the_wait_for_what_a_killed_run_has_left(tmp_path: Path) -
     """The wait is told, the signal is heard, and the next run waits again."""
     (tmp_path / "in").write_text(lines("a"))
     script = "echo $$ >> ran; test -e go || exec sleep 60"
-    with subprocess.Popen(work(script=script), cwd=tmp_path, stderr=subprocess.DEVNULL) as killed:
-        wait_until(lambda: (tmp_path / "ran").exists() and (tmp_path / "ran").read_text().endswith("\n"))
-        killed.kill()
-    pid = int((tmp_path / "ran").read_text())
+    pid = left_running(tmp_path, script)
     (tmp_path / "go").touch()
     waiting = work("--resume", "--orphans", "wait", script=script)
     for signum in (signal.SIGINT, signal.SIGTERM):

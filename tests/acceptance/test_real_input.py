@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -12,6 +13,7 @@ import termios
 from pathlib import Path
 
 import pytest
+from dynamic_pipeline import spool_folder
 
 from tests.acceptance.conftest import PATIENCE_S, PIPELINE, Starter
 from tests.acceptance.test_simulation import press_until_it_counts
@@ -269,14 +271,14 @@ def test_a_command_that_runs_costs_one_open_file(tmp_path: Path) -> None:
 
 def test_large_output_is_exact(run: Starter) -> None:
     """Megabytes of bytes pass through unchanged, and the folder that held them is gone."""
-    tmp = os.environ.get("TMPDIR", "/tmp")
     script = "head -c 5000000 /dev/zero | tr '\\0' '\\377'"
     program = run("run", "-i", "-", "--", "sh", "-c", script, "sh", stdin="a\nb\n")
 
     assert program.process.returncode == 0
     assert (program.folder / "stdout").read_bytes() == b"\xff" * 10_000_000
-    pid = program.process.pid
-    assert not list(Path(tmp).glob(f"dynamic-pipeline-{pid}-*"))
+    found = re.search(r" run (\S+), log ", program.log)
+    assert found is not None
+    assert [] == spool_folder.of_run(found[1])
 
 
 def test_a_job_does_not_read_the_records(run: Starter) -> None:

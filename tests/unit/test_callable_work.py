@@ -208,6 +208,6 @@ def test_where_a_function_raised_is_kept() -> None:
 
 def test_a_function_without_room_for_a_record_is_refused() -> None:
     """Before the first job, and not by one failure per record."""
-    assert "does not take one argument, the record" == kind_problem(lambda: None)
+    assert "does not take one argument" == kind_problem(lambda: None)
     assert "" == kind_problem(print)
     assert "" == kind_problem(lambda record, more=1: (record, more))

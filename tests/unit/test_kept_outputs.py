@@ -1,7 +1,6 @@
 """Outputs kept in the files of a folder."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -140,11 +139,9 @@ def test_a_resumed_run_replaces_what_an_earlier_one_has_left_of_a_job(tmp_path: 
 
 def test_what_a_killed_run_had_not_put_yet_is_put_when_it_is_resumed(tmp_path: Path) -> None:
     """Of jobs that were over: nobody runs them again. All else goes; what another run writes stays."""
-    with subprocess.Popen(["true"]) as ended:
-        pass
     begun(str(tmp_path)).close()
-    left = tmp_path / ".running" / f"dynamic-pipeline-{ended.pid}-x"
-    living = tmp_path / ".running" / f"dynamic-pipeline-{os.getpid()}-x"
+    left = tmp_path / ".running" / "dynamic-pipeline-run-1-x"
+    living = tmp_path / ".running" / "dynamic-pipeline-run-2-x"
     for folder in (left, living):
         folder.mkdir(parents=True)
         for name, text in (
@@ -157,7 +154,7 @@ def test_what_a_killed_run_had_not_put_yet_is_put_when_it_is_resumed(tmp_path: P
             (folder / name).write_bytes(text)
         (folder / "3.1.out").write_bytes(b"cut sho")
     kept = begun(str(tmp_path), is_resumed=True)
-    kept.adopt(lambda job, attempt: (job, attempt) in {(1, 2), (2, 1)})
+    kept.adopt(["run-0", "run-1"], lambda job, attempt: (job, attempt) in {(1, 2), (2, 1)})
 
     assert {"1.out": b"one", "1.err": b"E", "2.out": b"two"} == {
         path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()

@@ -29,7 +29,6 @@ from tests.doubles import (
     ScriptedWork,
     SlowRetry,
     Spawned,
-    VirtualRun,
     is_end,
     job_of,
     kinds,
@@ -41,49 +40,6 @@ SEED = ThresholdScaling(2, 8, grow_threshold=50, shrink_threshold=10)
 
 def resize(limit: int) -> msg.Resize:
     return msg.Resize(Decision(limit, "for the test"), Load(7, 0, 0, 1))
-
-
-# ── a whole run on a virtual clock ──────────────────────────────────────────────────────────────────
-
-
-def test_49_jobs_never_scale() -> None:
-    """One job below the grow threshold the pool stays at its minimum to the end."""
-    run = VirtualRun([[(2.95, "ok")]] * 49, policy=SEED).run()
-    assert run.scale_events == []
-    assert run.last_finish_s == pytest.approx(73.75)
-    assert run.most_running == 2
-
-
-def test_50_jobs_scale_by_two_and_back() -> None:
-    """At the grow threshold the pool grows at each tick until the backlog is below it, and shrinks at the end."""
-    run = VirtualRun([[(2.95, "ok")]] * 50, policy=SEED).run()
-    assert run.scale_events == [(1, 2, 3), (2, 3, 4), (32, 4, 3), (33, 3, 2)]
-    assert run.last_finish_s == pytest.approx(43.30)
-
-
-def test_60_jobs_scale_to_the_maximum_and_half_of_the_way_back() -> None:
-    """Six ticks up to the maximum; the jobs run out while the pool is on its way down."""
-    run = VirtualRun([[(2.95, "ok")]] * 60, policy=SEED).run()
-    up = [(tick, tick + 1, tick + 2) for tick in range(1, 7)]
-    down = [(23, 8, 7), (24, 7, 6), (25, 6, 5), (26, 5, 4)]
-    assert run.scale_events == up + down
-    assert run.last_finish_s == pytest.approx(26.55)
-    assert run.most_running == 8
-
-
-def test_a_completion_at_the_time_of_a_tick_comes_before_it() -> None:
-    """51 jobs of 1 s on 2 workers: at the first tick 49 are left, and the pool does not grow."""
-    assert VirtualRun([[(1.0, "ok")]] * 51, policy=SEED).run().scale_events == []
-    assert VirtualRun([[(1.0, "ok")]] * 52, policy=SEED).run().scale_events[0] == (1, 2, 3)
-
-
-def test_failures_do_not_trigger_a_decision() -> None:
-    """Jobs that fail and come back change the limit at ticks only, one step each."""
-    run = VirtualRun([[(0.3, ValueError("no")), (0.3, "ok")]] * 80, policy=SEED).run()
-    assert run.scale_events
-    assert all(at_s == int(at_s) and abs(new - old) == 1 for at_s, old, new in run.scale_events)
-    assert len({at_s for at_s, _, _ in run.scale_events}) == len(run.scale_events)
-    assert run.bench.count(ev.JobSucceeded) == run.bench.count(ev.JobRetrying) == 80
 
 
 # ── retries ─────────────────────────────────────────────────────────────────────────────────────────

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from dynamic_pipeline.cli import simulate
 from dynamic_pipeline.cli.app import app
 from dynamic_pipeline.retry import RetryPolicy
 from dynamic_pipeline.scaling import FixedScaling, ScalingPolicy, ThresholdScaling
@@ -14,6 +16,7 @@ from dynamic_pipeline.simulation.figures import figures
 from dynamic_pipeline.simulation.traces import TraceJob
 from dynamic_pipeline.simulation.virtual_run import Measured, VirtualRun
 from dynamic_pipeline.target_scaling import TargetScaling
+from pipeline_config.models import Scaling
 from typer.testing import CliRunner
 
 
@@ -25,28 +28,63 @@ def jobs(count: int, seconds: float) -> list[TraceJob]:
     return [TraceJob(0.0, ((seconds, True),))] * count
 
 
+def limits(run: Measured) -> list[tuple[float, int, int]]:
+    """When it was changed, from what, to what."""
+    return [change[:3] for change in run.changes]
+
+
+_UP = [(float(tick), tick + 1, tick + 2) for tick in range(1, 7)]
+
+
 @pytest.mark.parametrize(
-    ("trace", "policy", "changes", "end_s"),
+    ("count", "changes", "end_s"),
     [
-        (jobs(49, 2.95), TargetScaling(2, 8), [(1.0, 2, 8)], 20.65),
-        (
-            jobs(40, 30.0),
-            TargetScaling(2, 8, 60.0, service_time_prior_s=0.1),
-            [(2.0, 2, 3), (3.0, 3, 5), (4.0, 5, 8)],
-            154.0,
-        ),
-        (jobs(49, 2.95), ThresholdScaling(2, 8), [], 73.75),
+        (49, [], 73.75),  # one below the grow threshold: two workers to the end
+        (50, [(1, 2, 3), (2, 3, 4), (32, 4, 3), (33, 3, 2)], 43.30),
+        (60, [*_UP, (23, 8, 7), (24, 7, 6), (25, 6, 5), (26, 5, 4)], 26.55),
     ],
 )
-def test_a_run_is_what_it_is_by_hand(
-    trace: list[TraceJob], policy: ScalingPolicy, changes: list[tuple[float, int, int]], end_s: float
+def test_the_seeds_thresholds_by_hand(
+    count: int, changes: list[tuple[float, int, int]], end_s: float
 ) -> None:
-    """The first changes of the limit, and the end."""
-    run = measured(trace, policy)
+    """Jobs of 2.95 s that are all there at the start: the pool grows at each look, and shrinks at the end."""
+    run = measured(jobs(count, 2.95), ThresholdScaling(2, 8))
 
-    assert changes == [change[:3] for change in run.changes[: len(changes)]]
+    assert changes == limits(run)
     assert pytest.approx(end_s) == run.end_s
-    assert len(trace) == run.succeeded
+    assert count == run.succeeded
+
+
+def test_target_grows_at_the_first_look_at_a_short_queue() -> None:
+    """49 jobs of 2.95 s, which the thresholds 50 and 10 leave to two workers."""
+    run = measured(jobs(49, 2.95), TargetScaling(2, 8))
+
+    assert (1.0, 2, 8) == limits(run)[0]
+    assert pytest.approx(20.65) == run.end_s
+
+
+def test_target_sees_long_jobs_before_the_first_has_ended() -> None:
+    """40 jobs of 30 s, a goal of 60 s, taken for 0.1 s at first: what runs counts, so the pool is whole after 4 s."""
+    run = measured(jobs(40, 30.0), TargetScaling(2, 8, 60.0, service_time_prior_s=0.1))
+
+    assert [(2.0, 2, 3), (3.0, 3, 5), (4.0, 5, 8)] == limits(run)[:3]
+    assert pytest.approx(154.0) == run.end_s
+
+
+def test_a_completion_at_the_time_of_a_look_comes_before_it() -> None:
+    """51 jobs of 1 s on 2 workers: at the first look 49 are left, and the pool does not grow."""
+    assert [] == limits(measured(jobs(51, 1.0), ThresholdScaling(2, 8)))
+    assert (1, 2, 3) == limits(measured(jobs(52, 1.0), ThresholdScaling(2, 8)))[0]
+
+
+def test_failures_do_not_trigger_a_decision() -> None:
+    """Jobs that fail and come back change the limit at looks only, one step each."""
+    run = measured([TraceJob(0.0, ((0.3, False), (0.3, True)))] * 80, ThresholdScaling(2, 8))
+
+    assert run.changes
+    assert all(at_s == int(at_s) and abs(new - old) == 1 for at_s, old, new in limits(run))
+    assert len({at_s for at_s, *_ in run.changes}) == len(run.changes)
+    assert pytest.approx(80 * 0.6) == run.busy_s
 
 
 def test_seconds_are_counted_by_hand() -> None:
@@ -121,6 +159,10 @@ def test_a_file_and_a_policy_of_the_users(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("args", "told"),
     [
+        (("--policy", "nowhere"), '--policy nowhere: write it as "pkg.mod:func"'),
+        (("--policy", "math:sqrt"), "--policy math:sqrt: raised TypeError: must be real number, not Load"),
+        (("--policy", "builtins:str"), "gives 'Load("),
+        (("--trace", "."), "--trace .: Is a directory"),
         (("--trace", "nowhere"), "--trace nowhere: there is no such file; the named ones are steady"),
         (("--format", "xml"), "--format xml: it must be table or json"),
         (("--set", "target.tolerance=101"), "target.tolerance"),
@@ -139,6 +181,11 @@ def test_mistakes_are_told_in_one_line(args: tuple[str, ...], told: str) -> None
 )
 def test_a_bad_line_of_a_trace_is_named(tmp_path: Path, line: str) -> None:
     """With the shape that it should have."""
-    (tmp_path / "trace").write_text('{"t": 0, "svc": [1]}\n' + line)
+    (tmp_path / "trace").write_bytes(b'{"t": 0, "svc": [1]}\n' + line.encode("utf-8", "surrogateescape"))
     with pytest.raises(ValueError, match="line 2: it must be"):
         traces.read(tmp_path / "trace")
+
+
+def test_all_policies_of_the_settings_are_compared() -> None:
+    """A new one in the settings is one here."""
+    assert get_args(Scaling.model_fields["policy"].annotation) == simulate._POLICIES

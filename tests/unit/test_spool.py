@@ -2,12 +2,10 @@
 
 import os
 import resource
-import subprocess
-import tempfile
 from pathlib import Path
 
 import pytest
-from dynamic_pipeline.spool import Spool, has_disk_room, left_folders, remove_left_folders
+from dynamic_pipeline.spool import Spool, has_disk_room
 
 IN_MEMORY = 16 * 1024
 
@@ -144,29 +142,3 @@ def test_what_cannot_be_opened_now_stays_in_its_file(tmp_path: Path) -> None:
     assert (4, [b"kept"]) == (spool.size, list(spool.chunks()))
     spool.discard()
     assert [] == list(tmp_path.iterdir())
-
-
-def test_folders_of_ended_processes_are_found_and_removed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not those of living ones, of other names, or what a link leads to."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with subprocess.Popen(["true"]) as ended:
-        pass
-    left = tmp_path / f"dynamic-pipeline-{ended.pid}-abc_1"
-    others = [
-        f"dynamic-pipeline-{os.getpid()}-abc",
-        f"dynamic-pipeline-{ended.pid}",
-        f"other-{ended.pid}-abc",
-    ]
-    for name in (left.name, *others):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "1.1.out").touch()
-    (tmp_path / f"dynamic-pipeline-{ended.pid}-link").symlink_to(tmp_path / others[2])
-
-    assert [str(left)] == left_folders(str(tmp_path))
-    assert [] == left_folders(str(tmp_path), ended.pid + 1)
-    assert [] == left_folders(str(tmp_path / "nowhere"))
-    remove_left_folders(ended.pid)
-    assert not left.exists()
-    assert all((tmp_path / name / "1.1.out").exists() for name in others)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from dynamic_pipeline.scaling import Load, ThresholdScaling
+from dynamic_pipeline.scaling import Load
 from dynamic_pipeline.target_scaling import TargetScaling
 from hypothesis import given
 from hypothesis import strategies as st
-
-from tests.doubles import VirtualRun
 
 COUNTS = st.integers(0, 300)
 SECONDS = st.floats(0, 1e4)
@@ -21,26 +19,6 @@ def load(
 ) -> Load:
     running = min(backlog, limit)
     return Load(backlog - running, running, 0, limit, now_s=now_s, busy_s=busy_s, ended=ended, **others)
-
-
-def test_a_short_queue_of_jobs_grows_the_pool_at_the_first_look() -> None:
-    """49 jobs of 2.95 s, which the thresholds 50 and 10 leave to two workers for 73.75 s."""
-    run = VirtualRun([[(2.95, "ok")]] * 49, policy=TargetScaling(2, 8)).run()
-
-    assert (1.0, 2, 8) == run.scale_events[0]
-    assert 20.65 == pytest.approx(run.last_finish_s)
-    assert 73.75 == pytest.approx(
-        VirtualRun([[(2.95, "ok")]] * 49, policy=ThresholdScaling(2, 8)).run().last_finish_s
-    )
-
-
-def test_long_jobs_are_seen_before_the_first_has_ended() -> None:
-    """40 jobs of 30 s, a goal of 60 s, taken for 0.1 s at first: what runs counts, so the pool is whole after 4 s."""
-    policy = TargetScaling(2, 8, 60.0, service_time_prior_s=0.1)
-    run = VirtualRun([[(30.0, "ok")]] * 40, policy=policy).run()
-
-    assert [(2.0, 2, 3), (3.0, 3, 5), (4.0, 5, 8)] == run.scale_events[:3]
-    assert 154.0 == pytest.approx(run.last_finish_s)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ _SOON_S = 3600.0  # a breaker that ordinary failures trip within this time is to
 
 
 def foresee(settings: Settings, profile: Profile | None = None) -> list[str]:
-    """Warnings; *profile* is that of a simulated load, of which more is known.
+    """Of a simulated load with *profile* warnings; of real work, of which less is known, what would be.
 
     A job is taken for `target.service_time_prior`, or for what the profile says, its retries included. That
     backlog / workers x service time is what a drain takes follows from Little's law; the last job's tail is left out.
@@ -28,8 +28,9 @@ def foresee(settings: Settings, profile: Profile | None = None) -> list[str]:
     most = pipeline.queue_capacity + pipeline.max_workers
     drain_s = most * service_s / pipeline.max_workers
     if shutdown.drain_timeout is not None and shutdown.drain == "all" and drain_s > shutdown.drain_timeout:
+        take = "a full queue would take" if profile is None else f"warning: {most} accepted jobs take"
         told.append(
-            f"warning: {most} accepted jobs take about {duration(drain_s)} to drain with {pipeline.max_workers} workers"
+            f"{take} about {duration(drain_s)} to drain with {pipeline.max_workers} workers"
             f" at {duration(service_s)} a job; shutdown.drain_timeout is {duration(shutdown.drain_timeout)}"
         )
     if attempt_s and breaker.errors and breaker.count == "attempts":

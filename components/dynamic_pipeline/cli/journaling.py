@@ -22,7 +22,7 @@ from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.lock import JournalLock
 from dynamic_pipeline.journal.operations import EndRun, NewJob, Pid, Reopen, StoredJob, now_us
 from dynamic_pipeline.journal.processes import boot_id, start_tick
-from dynamic_pipeline.journal.runs import NewRun, is_over, open_jobs
+from dynamic_pipeline.journal.runs import NewRun, OpenRun, earlier_runs, is_over, open_jobs
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE, USAGE
@@ -99,12 +99,11 @@ class Journal(JournalLine):
 
     def leave(self) -> None:
         """The process is about to leave at once, because its user said so: no job is to blame for that."""
-        run = self._store.run
-        if run is not None:
-            # On a thread: a disk that does not answer must not hold the process.
-            writing = Thread(target=self._mark_forced, daemon=True)
-            writing.start()
-            writing.join(_LEAVING_S)
+        writing = Thread(
+            target=self._mark_forced, daemon=True
+        )  # a disk that does not answer must not hold us
+        writing.start()
+        writing.join(_LEAVING_S)
 
     def _mark_forced(self) -> None:
         with contextlib.suppress(OSError):
@@ -112,9 +111,17 @@ class Journal(JournalLine):
 
     def is_over(self, seq: int, attempt: int) -> bool:
         """Whether an earlier run has recorded *attempt* as the last one of a job. Before `begin`."""
-        run, transactions = self._store.run, self._store.transactions
-        assert run is not None, "it was begun when the journal was opened"
+        run, transactions = self._open_run(), self._store.transactions
         return transactions.guarded(lambda: is_over(transactions.connection, run.work, seq, attempt))
+
+    def earlier_runs(self) -> list[str]:
+        """The ids of the runs that this one goes on with, all of which have ended. Before `begin`."""
+        run, transactions = self._open_run(), self._store.transactions
+        return transactions.guarded(lambda: earlier_runs(transactions.connection, run))
+
+    def _open_run(self) -> OpenRun:
+        assert self._store.run is not None, "it was begun when the journal was opened"
+        return self._store.run
 
     def source_of(self, records: Iterable[Record], stop: Stop) -> JournaledSource:
         """*records* as jobs of this run."""
@@ -134,7 +141,7 @@ class Journal(JournalLine):
             fields = None if job.fields is None else json.loads(job.fields)
             return Record(job.payload, job.source, job.line, job.problem, fields)
 
-        known = self._store.run.input_mark if self._store.run is not None else None
+        known = self._open_run().input_mark
         self.source = JournaledSource(records, self.writer, new_job, restore, stop, known)
         return self.source
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from pipeline_config import Settings
 
+from dynamic_pipeline import spool_folder
 from dynamic_pipeline.errors import StoppedEarly
 from dynamic_pipeline.journal import orphans
 from dynamic_pipeline.journal.held import ALONE_AFTER, HELD_AFTER
 from dynamic_pipeline.journal.store import Store
-from dynamic_pipeline.spool import remove_left_folders
 
 SHOWN = 10  # numbers of jobs, or processes, in a message
 
@@ -39,8 +39,8 @@ def put_in_order(
     marker = _marker(store.path)
     recovery = store.recover(forced=_read_marker(marker))
     marker.unlink(missing_ok=True)
-    for pid in left.pids:
-        remove_left_folders(pid)
+    for run_id in left.crashed:
+        spool_folder.remove(run_id)
     notes = [
         f"the run before was killed: {recovery.interrupted} attempts were cut short, and no retry is charged for them"
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -166,7 +165,7 @@ def _plan_commands(
         is_resumed = journal is not None and journal.is_resumed
         output.kept.begin(is_resumed=is_resumed)
         if journal is not None and is_resumed:
-            output.kept.adopt(journal.is_over)
+            output.kept.adopt(journal.earlier_runs(), journal.is_over)
     work = CommandWork(
         template,
         run_id=reports.run_id,
@@ -230,13 +229,12 @@ def _plan_simulation(request: Request, settings: Settings, stop: Stop, reports: 
             duration_s = pipeline_config.parse_duration(request.duration)
         except pipeline_config.DurationError as error:
             raise UsageError(f"--duration: {error}", hint=error.hint or "") from None
-    seed = random.randrange(1_000_000) if request.seed is None else request.seed  # noqa: S311 - not a secret
     name = settings.load.profile
     try:
         profile = PROFILES[name].scaled(1.0 if request.time_scale is None else request.time_scale)
     except ValueError as error:
         raise UsageError(f"--time-scale: {error}") from None
     source = SyntheticSource(profile, stop, jobs=request.jobs, duration_s=duration_s)
-    work = SimulatedWork(seed, profile.job_s, settings.pipeline.failure_rate)
-    notes = (f"simulated workload: profile {name}, seed {seed}", *foresee(settings, profile))
+    work = SimulatedWork(request.luck, profile.job_s, settings.pipeline.failure_rate)
+    notes = (f"simulated workload: profile {name}, seed {request.luck}", *foresee(settings, profile))
     return Task(reports.run_id, source, work, False, (), notes, reports)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -35,10 +34,9 @@ def make_rules(request: Request, settings: Settings) -> Rules:
     Raises:
         UsageError: one of them cannot be.
     """
-    seed = random.randrange(1_000_000) if request.seed is None else request.seed  # noqa: S311 - not a secret
     return Rules(
         make_policy(request, settings),
-        make_retry(settings, seed),
+        make_retry(settings, request.luck),
         make_halt(request),
         make_breaker(settings),
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import stat
 import sys
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import get_args
 
@@ -55,6 +57,11 @@ class Request:
     options: dict[str, tuple[str, str]] = field(default_factory=dict)  # key → (option, text)
     sets: tuple[str, ...] = ()
     fixed_workers: str | None = None
+
+    @cached_property
+    def luck(self) -> int:
+        """The seed of all that is random in the run: `--seed`, or one that is drawn once."""
+        return random.randrange(1_000_000) if self.seed is None else self.seed  # noqa: S311 - not a secret
 
     @property
     def is_simulation(self) -> bool:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from pipeline_config import Settings
 
-    from dynamic_pipeline.scaling import Load, ScalingPolicy
+    from dynamic_pipeline.scaling import ScalingPolicy
+    from dynamic_pipeline.simulation.traces import Trace
 
 _POLICIES = ("threshold", "target", "fixed")
 
@@ -45,6 +44,7 @@ def simulate(
     """What each policy does with a load, on a virtual clock: figures of merit, to choose thresholds by."""
     import pipeline_config  # noqa: PLC0415 - `--help` does not need it
 
+    from dynamic_pipeline.cli.console import with_hint  # noqa: PLC0415 - same
     from dynamic_pipeline.errors import UsageError  # noqa: PLC0415 - same
 
     if format not in {"table", "json"}:
@@ -58,8 +58,8 @@ def simulate(
     except pipeline_config.ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
-    except (UsageError, ValueError, OSError) as error:
-        typer.echo(f"pipeline: error: {error}", err=True)
+    except UsageError as error:
+        typer.echo(with_hint(f"pipeline: error: {error}", error.hint), err=True)
         raise typer.Exit(2) from None
     typer.echo(
         json.dumps({"trace": trace, "seed": seed, "policies": found}) if format == "json" else _table(found)
@@ -67,32 +67,42 @@ def simulate(
 
 
 def _figures(name: str, trace: str, seed: int, settings: Settings) -> dict[str, Any]:
-    from dynamic_pipeline.cli.policy import make_retry  # noqa: PLC0415 - `--help` does not need it
+    from dynamic_pipeline.attempts import describe  # noqa: PLC0415 - `--help` does not need it
+    from dynamic_pipeline.cli.policy import make_retry  # noqa: PLC0415 - same
+    from dynamic_pipeline.errors import UsageError  # noqa: PLC0415 - same
     from dynamic_pipeline.simulation import traces  # noqa: PLC0415 - same
     from dynamic_pipeline.simulation.figures import figures  # noqa: PLC0415 - same
     from dynamic_pipeline.simulation.virtual_run import VirtualRun  # noqa: PLC0415 - same
 
     jobs = traces.named(trace, seed) if trace in traces.NAMES else _read(trace)
     policy = _policy(name, settings)
-    pipeline = settings.pipeline
-    run = VirtualRun(
-        jobs,
-        policy,
-        retry=make_retry(settings, seed),
-        interval_s=pipeline.check_interval,
-        queue_capacity=pipeline.queue_capacity,
-    )
-    return figures(run.run(), policy.start())
+    try:
+        least = policy.start()
+        run = VirtualRun(
+            jobs,
+            policy,
+            retry=make_retry(settings, seed),
+            interval_s=settings.pipeline.check_interval,
+            queue_capacity=settings.pipeline.queue_capacity,
+        ).run()
+    except Exception as error:
+        if name in _POLICIES:
+            raise
+        raise UsageError(f"--policy {name}: raised {describe(error)}") from error
+    return figures(run, least)
 
 
-def _read(trace: str) -> Any:
+def _read(trace: str) -> Trace:
+    from dynamic_pipeline.errors import UsageError  # noqa: PLC0415 - `--help` does not need it
     from dynamic_pipeline.simulation import traces  # noqa: PLC0415 - `--help` does not need it
 
-    if not Path(trace).exists():
-        raise ValueError(
-            f"--trace {trace}: there is no such file; the named ones are {', '.join(traces.NAMES)}"
-        )
-    return traces.read(Path(trace))
+    try:
+        return traces.read(Path(trace))
+    except FileNotFoundError:
+        names = ", ".join(traces.NAMES)
+        raise UsageError(f"--trace {trace}: there is no such file; the named ones are {names}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--trace {trace}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _policy(name: str, settings: Settings) -> ScalingPolicy:
@@ -105,7 +115,7 @@ def _policy(name: str, settings: Settings) -> ScalingPolicy:
     if name in _POLICIES:
         scaling = settings.scaling.model_copy(update={"policy": name})
         return make_policy(Request(), settings.model_copy(update={"scaling": scaling}))
-    return as_policy(cast("Callable[[Load], int]", resolve(name)))
+    return as_policy(resolve(name, "--policy", "one Load"))
 
 
 def _table(found: dict[str, dict[str, Any]]) -> str:

@@ -7,6 +7,9 @@ INSERT INTO works(task, parts, created_us) VALUES (:task, :parts, :now_us);
 INSERT INTO runs(uuid, work, mode, started_us, host, boot_id, pid, config, input)
 VALUES (:uuid, :work, :mode, :started_us, :host, :boot_id, :pid, :config, :input);
 
+-- name: earlier_runs
+SELECT uuid FROM runs WHERE work = ? AND run < ? ORDER BY run;
+
 -- name: latest_work
 SELECT work, task, parts, created_us FROM works WHERE task = ? AND NOT is_pruned ORDER BY work DESC LIMIT 1;
 
@@ -99,7 +102,7 @@ WHERE job > ? AND job <= ? AND state IN ('Q', 'R')
 ORDER BY job LIMIT ?;
 
 -- name: crashed_runs
-SELECT run, uuid, boot_id, pid FROM runs WHERE ended_us IS NULL ORDER BY run;
+SELECT run, uuid, boot_id FROM runs WHERE ended_us IS NULL ORDER BY run;
 
 -- name: set_crashed
 UPDATE runs SET ended_us = ?, outcome = 'crashed' WHERE ended_us IS NULL;

@@ -26,7 +26,6 @@ class Left(NamedTuple):
     """What runs that were killed have left, and nobody has put right yet."""
 
     crashed: tuple[str, ...]  # uuids of the runs, the oldest first
-    pids: tuple[int, ...]  # of the runs themselves
     orphans: tuple[Orphan, ...]  # to be dealt with before anything runs
 
 
@@ -47,7 +46,7 @@ def look(connection: sqlite3.Connection) -> Left:
         for job, number, _, _, pid, pid_start, uuid, boot_id in connection.execute(queries()["open_attempts"])
         if pid is not None
     ]
-    return Left(tuple(uuid for _, uuid, _, _ in crashed), tuple(pid for *_, pid in crashed), tuple(orphans))
+    return Left(tuple(uuid for _, uuid, _ in crashed), tuple(orphans))
 
 
 def recover(connection: sqlite3.Connection, now_us: int, forced: Collection[str]) -> Recovery:
@@ -71,4 +70,4 @@ def recover(connection: sqlite3.Connection, now_us: int, forced: Collection[str]
         elif found is Caution.ALONE:
             alone.append(seq_of(job))
     execute(named["set_crashed"], (now_us,))
-    return Recovery(tuple(uuid for _, uuid, _, _ in crashed), len(attempts), tuple(held), tuple(alone))
+    return Recovery(tuple(uuid for _, uuid, _ in crashed), len(attempts), tuple(held), tuple(alone))

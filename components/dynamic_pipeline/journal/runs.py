@@ -75,6 +75,11 @@ def begin_run(connection: sqlite3.Connection, new: NewRun) -> OpenRun:
     return OpenRun(row_id, work, jobs, mark)
 
 
+def earlier_runs(connection: sqlite3.Connection, run: OpenRun) -> list[str]:
+    """The uuids of the runs before *run* on the same work. None of them lives: *run* holds the lock."""
+    return [uuid for (uuid,) in connection.execute(queries()["earlier_runs"], (run.work, run.run))]
+
+
 def open_jobs(connection: sqlite3.Connection, work: int) -> int:
     """How many jobs of *work* are not over."""
     limits = first_of(work), last_of(work)

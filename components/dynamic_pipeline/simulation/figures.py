@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 from dynamic_pipeline.simulation.virtual_run import Measured
 
-WAITING_WEIGHT, CHANGE_WEIGHT = (
-    0.25,
-    0.5,
-)  # of a waiting job-second, and of a worker more or less, in worker-seconds
+# In worker-seconds: what a job that waits for a second costs, and a worker more or less.
+WAITING_WEIGHT, CHANGE_WEIGHT = 0.25, 0.5
 
 
 def figures(run: Measured, least: int) -> dict[str, Any]:
@@ -44,4 +43,4 @@ def _quantile(ordered: list[float], share: float) -> float | None:
     """The smallest value that at least *share* of all do not exceed."""
     if not ordered:
         return None
-    return round(ordered[max(0, -int(-share * len(ordered) // 1) - 1)], 3)
+    return round(ordered[ceil(share * len(ordered)) - 1], 3)

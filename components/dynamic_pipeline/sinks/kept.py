@@ -6,12 +6,14 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
+from dynamic_pipeline import spool_folder
 from dynamic_pipeline.errors import OutputError, UsageError
 from dynamic_pipeline.sinks.output import Output
-from dynamic_pipeline.spool import Spool, left_folders
+from dynamic_pipeline.spool import Spool
 
 _SPOOLED = re.compile(r"([0-9]+)\.([0-9]+)\.(out|err)")
 _NUMBERED = re.compile(r"[0-9]+\.(out|err)")
@@ -50,15 +52,15 @@ class KeptOutputs:
                 )
         os.makedirs(self.spools, exist_ok=True)  # noqa: PTH103 - text in, text out
 
-    def adopt(self, is_over: Callable[[int, int], bool]) -> None:
-        """Put what killed runs had not put yet at its place, if *is_over* says so of job and attempt.
+    def adopt(self, run_ids: Iterable[str], is_over: Callable[[int, int], bool]) -> None:
+        """Put what these killed runs had not put yet at its place, if *is_over* says so of job and attempt.
 
         Such a job is not run again. All else that they have left is removed.
 
         Raises:
             OSError: it cannot be put there.
         """
-        for folder in left_folders(self.spools):
+        for folder in chain.from_iterable(spool_folder.of_run(run_id, self.spools) for run_id in run_ids):
             for name in os.listdir(folder):  # noqa: PTH208 - same
                 if (found := _SPOOLED.fullmatch(name)) is None or not is_over(int(found[1]), int(found[2])):
                     continue

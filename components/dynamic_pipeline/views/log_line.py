@@ -32,7 +32,7 @@ def log_lines(event: ev.Event, stats: Stats, now_s: float) -> Iterator[Line]:
             yield from _stragglers(attempt, outcome.value)
         case ev.JobRetrying(attempt, outcome, max_retries, delay_s):
             who = worker_name(outcome.worker)
-            when = f" in {delay_s:.1f}s" if delay_s else ""
+            when = f" in {delay_s:.{1 if delay_s >= 1 else 3}f}s" if delay_s else ""
             text = f"[{who}] job {attempt.job.id} failed, retrying{when} ({attempt.number}/{max_retries})"
             fields = _job_fields(attempt, outcome.worker, outcome.elapsed_s) | {"error": outcome.error}
             yield Line("WARNING", "job_retrying", text, fields)

@@ -43,7 +43,7 @@ def kind_problem(fn: object) -> str:
     try:
         inspect.signature(fn).bind(None)
     except TypeError:
-        return "does not take one argument, the record"
+        return "does not take one argument"
     except ValueError:  # some built-in functions do not tell
         pass
     return ""
@@ -110,29 +110,31 @@ def stoppable(work: Callable[[Attempt], Any]) -> Work:
     return work
 
 
-def resolve(name: str) -> Callable[[str], Any]:
+def resolve(name: str, option: str = "--call", takes: str = "one record") -> Callable[[Any], Any]:
     """The function named `pkg.mod:func`, found as `python -m` finds modules: the working folder first.
+
+    *option* is what the user gave it with, *takes* its one argument, in words.
 
     Raises:
         UsageError: no such module or function, or it cannot be called; the text says what to do.
     """
     module_name, colon, path = name.partition(":")
     if not colon or not module_name or not path:
-        raise UsageError(f'--call {name}: write it as "pkg.mod:func"')
+        raise UsageError(f'{option} {name}: write it as "pkg.mod:func"')
     if (folder := str(Path.cwd())) not in sys.path:
         sys.path.insert(0, folder)
     try:
         found: Any = importlib.import_module(module_name)
     except BaseException as error:  # the user's module runs here and may raise anything
-        raise UsageError(f"--call {name}: cannot import {module_name}: {describe(error)}") from error
+        raise UsageError(f"{option} {name}: cannot import {module_name}: {describe(error)}") from error
     where = f"module {module_name} ({getattr(found, '__file__', None) or 'built in'})"
     for part in path.split("."):
         if not hasattr(found, part):
             near = difflib.get_close_matches(part, [n for n in dir(found) if not n.startswith("_")], 1)
             raise UsageError(
-                f"--call {name}: {where} has no {part}", hint=f"did you mean {near[0]}?" if near else ""
+                f"{option} {name}: {where} has no {part}", hint=f"did you mean {near[0]}?" if near else ""
             )
         found = getattr(found, part)
     if problem := kind_problem(found):
-        raise UsageError(f"--call {name}: {path} of {where} {problem}", hint="it must take one record")
+        raise UsageError(f"{option} {name}: {path} of {where} {problem}", hint=f"it must take {takes}")
     return found  # type: ignore[no-any-return]  # the user's function: called with str, may return anything

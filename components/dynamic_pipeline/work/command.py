@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable
 from time import time
 
+from dynamic_pipeline import spool_folder
 from dynamic_pipeline.attempts import Attempt
 from dynamic_pipeline.errors import AttemptFailed, Interrupted, PermanentError
 from dynamic_pipeline.process_group import ProcessGroup
@@ -17,7 +18,7 @@ from dynamic_pipeline.records import Record
 from dynamic_pipeline.reports import CommandReport, LostOutput
 from dynamic_pipeline.slots import Slots
 from dynamic_pipeline.spawning import spawn
-from dynamic_pipeline.spool import IN_MEMORY, Spool, make_folder
+from dynamic_pipeline.spool import IN_MEMORY, Spool
 from dynamic_pipeline.templates import Template
 
 # To write a process down costs a third of what a short command does. One that would outlive this program before it was
@@ -75,7 +76,7 @@ class CommandWork:
         self._kill_grace_s = kill_grace_s
         self._timeout_s = timeout_s  # of one attempt
         self._env = _environment(run_id)
-        self._folder = make_folder(folder)
+        self._folder = spool_folder.make(run_id, folder)
         self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
         self._files: dict[bytes, bytes] = {}  # by the name of a command; see `_find`
         self._is_aborted = False
