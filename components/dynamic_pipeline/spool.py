@@ -62,9 +62,8 @@ class Spool:
                     with open(self._path, "rb", buffering=0) as file:  # noqa: PTH123 - same
                         self._data = file.read(self._in_memory)
                 except OSError as error:
-                    if (
-                        error.errno in _NO_DESCRIPTOR
-                    ):  # the command was run: its outcome must not depend on this
+                    # The command was run: its outcome must not depend on a descriptor that we lack.
+                    if error.errno in _NO_DESCRIPTOR:
                         return
                     raise
             self._unlink()

@@ -85,9 +85,8 @@ class TargetScaling:
     def _need(self, load: Load) -> tuple[float, str]:
         """How many workers the load needs, as a fraction, and why."""
         backlog = load.runnable
-        if (
-            load.capacity and load.queued >= load.capacity
-        ):  # it may be longer by any number: the producer waits
+        # The producer waits: there may be more by any number.
+        if load.capacity and load.queued >= load.capacity:
             return float(self.max_workers), "the queue is full"
         if self.backlog_per_worker is not None:
             need = backlog / self.backlog_per_worker

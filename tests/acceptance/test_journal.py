@@ -296,8 +296,12 @@ def left_running(folder: Path, script: str) -> int:
     return int(ran.read_text())
 
 
-def test_what_a_killed_run_left_running_is_ended_first(tmp_path: Path) -> None:
-    """Or the job would run twice at the same time."""
+def test_what_a_killed_run_left_running_is_ended_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the job would run twice at the same time. The folder of its outputs goes as well."""
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
     (tmp_path / "in").write_text(lines("a"))
     script = "echo $$ >> ran; test -e go || exec sleep 60"
     pid = left_running(tmp_path, script)
@@ -307,6 +311,7 @@ def test_what_a_killed_run_left_running_is_ended_first(tmp_path: Path) -> None:
 
     assert done.returncode == 0
     assert not lives(pid)
+    assert [] == list((tmp_path / "tmp").iterdir())
 
 
 def test_a_kill_while_the_rest_of_a_killed_run_is_ended_forgets_nothing(tmp_path: Path) -> None:

@@ -474,3 +474,16 @@ def test_pipes_have_no_marks() -> None:
     os.close(reading)
 
     assert (False, [b"a"], []) == (is_known, [record.raw for record in given], marks)
+
+
+def test_where_one_file_ends_matters_to_the_mark(tmp_path: Path) -> None:
+    """The same bytes one after the other are other records where a file without a last newline ends elsewhere."""
+    paths = [tmp_path / name for name in "xyz"]
+    for path, text in zip(paths, (b"a", b"b\n", b"d\n"), strict=True):
+        path.write_bytes(text)
+    known = marked(*paths)[2][-1]
+    for path, text in zip(paths, (b"", b"ab\n", b"d\n"), strict=True):
+        path.write_bytes(text)
+    is_known, given, _ = marked(*paths, known=known)
+
+    assert (False, [b"ab", b"d"]) == (is_known, [record.raw for record in given])

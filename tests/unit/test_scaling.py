@@ -141,6 +141,7 @@ def test_an_old_job_grows_the_pool_as_a_long_queue_does() -> None:
             (7.0, 4, 2),
             (8.0, 1, 5),
             (12.0, 1, 5),
+            (30.0, 0, 6),
         )
     ]
 
@@ -151,6 +152,7 @@ def test_an_old_job_grows_the_pool_as_a_long_queue_does() -> None:
         (2, "oldest queued job 6s >= 5s"),
         (1, "at the minimum"),
         (2, "oldest queued job 8s >= 5s"),
+        (1, "at the minimum"),
     ] == [policy.decide(look)[:2] for look in looks]
     assert ThresholdScaling(1, 8, grow_age_s=5.0) == ThresholdScaling(1, 8, grow_age_s=5.0)
 

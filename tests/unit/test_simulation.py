@@ -14,7 +14,7 @@ from dynamic_pipeline.scaling import FixedScaling, ScalingPolicy, ThresholdScali
 from dynamic_pipeline.simulation import traces
 from dynamic_pipeline.simulation.figures import figures
 from dynamic_pipeline.simulation.traces import TraceJob
-from dynamic_pipeline.simulation.virtual_run import Measured, VirtualRun
+from dynamic_pipeline.simulation.virtual_run import Change, Measured, VirtualRun
 from dynamic_pipeline.target_scaling import TargetScaling
 from pipeline_config.models import Scaling
 from typer.testing import CliRunner
@@ -106,6 +106,19 @@ def test_a_full_queue_holds_the_producer() -> None:
     assert run.blocked_s > 0
     assert 15.0 == run.waiting_s
     assert [0.0, 1.0, 2.0, 3.0, 4.0, 5.0] == run.waits_s
+
+
+def test_figures_by_hand() -> None:
+    """Quantiles are values that occurred; a reversal is a change against the one before."""
+    changes = [Change(1.0, 2, 8, ""), Change(9.0, 8, 7, ""), Change(10.0, 7, 6, ""), Change(20.0, 6, 7, "")]
+    waits_s = [float(number) for number in range(1, 11)]
+    found = figures(Measured(30.0, 9, 1, changes, waits_s, 100.0, 50.0, 40.0, 0.0, 12), 2)
+
+    assert (5.0, 10.0, 10.0) == (found["wait_p50_s"], found["wait_p95_s"], found["wait_p99_s"])
+    assert (4, 2, 8, 1.0) == tuple(
+        found[name] for name in ("scale_events", "reversals", "most_workers", "first_growth_s")
+    )
+    assert 100 + 0.25 * 40 + 0.5 * 9 == found["cost_j"]
 
 
 def test_an_empty_trace_ends_at_once() -> None:

@@ -14,16 +14,15 @@ class Marker:
 
     def __init__(self, separator: bytes) -> None:
         self._separator = separator
-        self._hash = blake2b(_RULES + separator, digest_size=16)  # of all bytes so far
+        self._hash = blake2b(_RULES, digest_size=16)  # of all bytes so far
         self._source = self._offset = self._line = 0
         self._behind: InputMark | None = None  # the last separator that was read
 
     def begin_source(self, number: int) -> None:
         """What follows are the bytes of input *number*, from 0; the one before it was read to its end."""
         if number:
-            self._hash.update(
-                self._offset.to_bytes(8, "big")
-            )  # where one ends and the next begins matters too
+            # Where one ends and the next begins matters too.
+            self._hash.update(self._offset.to_bytes(8, "big"))
         self._source, self._offset, self._line = number, 0, 0
 
     def read(self, chunk: bytes) -> None:
