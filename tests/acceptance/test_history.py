@@ -304,8 +304,10 @@ def test_each_run_is_listed_with_what_it_has_done_itself(tmp_path: Path) -> None
     latest, killed = (json.loads(line) for line in told(tmp_path, "runs", "--json"))
 
     assert ("ended", "killed") == (latest["state"], killed["state"])
-    assert (9, 4) == (latest["succeeded"] + killed["succeeded"], killed["succeeded"])
-    assert 0 < killed["unfinished"] <= 2
+    assert 9 == latest["succeeded"] + killed["succeeded"]
+    # The last end before the kill may not have been on disk yet.
+    assert killed["succeeded"] in (3, 4)
+    assert 0 < killed["unfinished"] <= 3
 
 
 def test_a_backup_of_a_damaged_journal_blames_the_journal_and_leaves_nothing(tmp_path: Path) -> None:
