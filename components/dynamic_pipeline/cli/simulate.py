@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pipeline_config import Settings
 
     from dynamic_pipeline.scaling import ScalingPolicy
+    from dynamic_pipeline.simulation.bound import Bound
     from dynamic_pipeline.simulation.traces import Trace
 
 _POLICIES = ("threshold", "target", "fixed")
@@ -19,7 +20,10 @@ _POLICIES = ("threshold", "target", "fixed")
 
 def simulate(
     trace: Annotated[
-        str, typer.Option("--trace", metavar="NAME|FILE", help="steady, square, spike, ramp, or JSON lines.")
+        str,
+        typer.Option(
+            "--trace", metavar="NAME|FILE", help="steady, square, spike, ramp, cycle, or what a run recorded."
+        ),
     ] = "steady",
     policy: Annotated[
         list[str] | None,
@@ -54,7 +58,9 @@ def simulate(
         overrides = [pipeline_config.Override.from_set(text) for text in sets or ()]
         settings = pipeline_config.load(config, overrides=overrides).settings
         names = [*(_POLICIES if compare else ()), *(policy or ())] or [settings.scaling.policy]
-        found = {name: _figures(name, trace, seed, settings) for name in dict.fromkeys(names)}
+        load = _load(trace, seed)
+        bound = _bound(load, settings)
+        found = {name: _figures(name, load, bound, seed, settings) for name in dict.fromkeys(names)}
     except pipeline_config.ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
@@ -66,20 +72,29 @@ def simulate(
     )
 
 
-def _figures(name: str, trace: str, seed: int, settings: Settings) -> dict[str, Any]:
+def _bound(load: Trace, settings: Settings) -> Bound | None:
+    """None for a closed load, whose jobs come as the policy lets them."""
+    from dynamic_pipeline.simulation.bound import clairvoyant  # noqa: PLC0415 - `--help` does not need it
+
+    if load.is_closed:
+        return None
+    pipeline = settings.pipeline
+    arrivals = [(job.at_s, job.work_s(pipeline.max_retries)) for job in load.jobs]
+    return clairvoyant(arrivals, pipeline.min_workers, pipeline.max_workers, pipeline.check_interval)
+
+
+def _figures(name: str, load: Trace, bound: Bound | None, seed: int, settings: Settings) -> dict[str, Any]:
     from dynamic_pipeline.attempts import describe  # noqa: PLC0415 - `--help` does not need it
     from dynamic_pipeline.cli.policy import make_retry  # noqa: PLC0415 - same
     from dynamic_pipeline.errors import UsageError  # noqa: PLC0415 - same
-    from dynamic_pipeline.simulation import traces  # noqa: PLC0415 - same
     from dynamic_pipeline.simulation.figures import figures  # noqa: PLC0415 - same
     from dynamic_pipeline.simulation.virtual_run import VirtualRun  # noqa: PLC0415 - same
 
-    jobs = traces.named(trace, seed) if trace in traces.NAMES else _read(trace)
     policy = _policy(name, settings)
     try:
         least = policy.start()
         run = VirtualRun(
-            jobs,
+            load,
             policy,
             retry=make_retry(settings, seed),
             interval_s=settings.pipeline.check_interval,
@@ -89,13 +104,15 @@ def _figures(name: str, trace: str, seed: int, settings: Settings) -> dict[str, 
         if name in _POLICIES:
             raise
         raise UsageError(f"--policy {name}: raised {describe(error)}") from error
-    return figures(run, least)
+    return figures(run, least, bound, settings.pipeline.check_interval)
 
 
-def _read(trace: str) -> Trace:
+def _load(trace: str, seed: int) -> Trace:
     from dynamic_pipeline.errors import UsageError  # noqa: PLC0415 - `--help` does not need it
     from dynamic_pipeline.simulation import traces  # noqa: PLC0415 - `--help` does not need it
 
+    if trace in traces.NAMES:
+        return traces.named(trace, seed)
     try:
         return traces.read(Path(trace))
     except FileNotFoundError:

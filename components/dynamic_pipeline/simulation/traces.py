@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
+
+from dynamic_pipeline.pacing import PROFILES
 
 _SECONDS = 600.0  # of a named trace
-_SHORTEST_S, _LONGEST_S, _FAILING = 1.0, 5.0, 0.1  # its jobs are the seed's
+_SEED = PROFILES["seed"]  # whose jobs they all have
+_FAILING = 0.1
 _MOST_ATTEMPTS = 10
 _LONGEST_TIME_S = (
     1e6  # in a file: eleven days, which a policy that looks each second is asked a million times
@@ -21,12 +25,31 @@ class TraceJob(NamedTuple):
 
     at_s: float  # since the start
     attempts: tuple[tuple[float, bool], ...]  # seconds, and whether it goes well
+    accepted_s: float | None = None  # when the queue had room for it; None: nobody has noted it
 
     def attempt(self, number: int) -> tuple[float, bool]:
         return self.attempts[min(number, len(self.attempts)) - 1]
 
+    def work_s(self, max_retries: int) -> float:
+        """Seconds that all attempts at it take."""
+        tried = [self.attempt(number) for number in range(1, max_retries + 2)]
+        first_good = next((at for at, (_, is_ok) in enumerate(tried) if is_ok), max_retries)
+        return sum(seconds for seconds, _ in tried[: first_good + 1])
 
-Trace = list[TraceJob]  # by time
+
+class Trace(NamedTuple):
+    """A load. An open one comes at its times, whatever becomes of it.
+
+    A closed one comes from a producer that makes its next job when the queue has taken the last one: *gap_s* gives the
+    seconds in between, by the job's place and the time of that; infinite after the last.
+    """
+
+    jobs: Sequence[TraceJob]  # by time
+    gap_s: Callable[[int, float], float] | None = None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.gap_s is not None
 
 
 def _square(at_s: float) -> float:
@@ -44,24 +67,54 @@ _RATES: dict[str, tuple[Callable[[float], float], float]] = {
     "spike": (lambda _: 0.2, 0.2),
     "ramp": (_ramp, 2.0),
 }
-NAMES = tuple(_RATES)
+CYCLE = "cycle"
+NAMES = (*_RATES, CYCLE)
 _SPIKE = [10.0 + number / 120 for number in range(120)]  # 120 jobs within a second
 
 
 def named(name: str, seed: int) -> Trace:
-    """Ten minutes of steady, square, spike or ramp; the same for the same *seed*.
+    """Ten minutes of steady, square, spike, ramp, or the seed's own cycle, which is closed; the same for the same *seed*.
 
     Lengths and outcomes depend on seed, job and attempt only, so that policies are compared on the same work.
 
     Raises:
         ValueError: there is no such trace.
     """
+    if name == CYCLE:
+        return Trace(_Drawn(seed), _seeds_gap_s)
     if name not in _RATES:
         raise ValueError(f"there is no trace {name}; there are {', '.join(NAMES)}, and files")
     rate, highest = _RATES[name]
     luck = random.Random(f"{seed}/{name}")  # noqa: S311 - not a secret
     times = sorted([*_thinned(luck, rate, highest), *(_SPIKE if name == "spike" else ())])
-    return [TraceJob(at_s, tuple(_attempts(seed, number))) for number, at_s in enumerate(times)]
+    return Trace([TraceJob(at_s, tuple(_attempts(seed, number))) for number, at_s in enumerate(times)])
+
+
+def _seeds_gap_s(_: int, at_s: float) -> float:
+    gap_s = _SEED.interval_s(at_s)
+    return gap_s if at_s + gap_s < _SECONDS else inf
+
+
+class _Drawn(Sequence[TraceJob]):
+    """Jobs that are made when they are asked for: how many there will be depends on the policy."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._made: list[TraceJob] = []
+
+    def __len__(self) -> int:
+        return int(_SECONDS / min(interval_s for interval_s, _ in _SEED.phases))  # more never come
+
+    @overload
+    def __getitem__(self, at: int) -> TraceJob: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[TraceJob]: ...
+    def __getitem__(self, at: int | slice) -> TraceJob | Sequence[TraceJob]:
+        if isinstance(at, slice):
+            return [self[one] for one in range(*at.indices(len(self)))]
+        while len(self._made) <= at:
+            self._made.append(TraceJob(0.0, tuple(_attempts(self._seed, len(self._made)))))
+        return self._made[at]
 
 
 def _thinned(luck: random.Random, rate: Callable[[float], float], highest: float) -> Iterator[float]:
@@ -76,11 +129,13 @@ def _thinned(luck: random.Random, rate: Callable[[float], float], highest: float
 def _attempts(seed: int, number: int) -> Iterator[tuple[float, bool]]:
     luck = random.Random(f"{seed}/{number}")  # noqa: S311 - not a secret
     for _ in range(_MOST_ATTEMPTS):
-        yield luck.uniform(_SHORTEST_S, _LONGEST_S), luck.random() >= _FAILING
+        yield luck.uniform(*_SEED.job_s), luck.random() >= _FAILING
 
 
 def read(path: Path) -> Trace:
     """A file of JSON lines, ``{"t": 12.34, "svc": [2.1, 1.4], "ok": [false, true]}``; *ok* may be left out.
+
+    With ``"accepted": 12.5`` in every line, as a run records it, the load is a closed one.
 
     Raises:
         ValueError: a line is no such object; it is named. OSError: the file cannot be read.
@@ -93,7 +148,11 @@ def read(path: Path) -> Trace:
             except (ValueError, TypeError, KeyError, AttributeError) as error:
                 shape = '{"t": seconds, "svc": [seconds, …], "ok": [true, …]}'
                 raise ValueError(f"line {number}: it must be {shape} ({error})") from None
-    return sorted(jobs, key=lambda job: job.at_s)
+    jobs.sort(key=lambda job: job.at_s)
+    ends_s = [job.accepted_s for job in jobs if job.accepted_s is not None]
+    if not jobs or len(ends_s) < len(jobs):
+        return Trace(jobs)
+    return Trace(jobs, lambda at, _: max(0.0, jobs[at].at_s - (ends_s[at - 1] if at else 0.0)))
 
 
 def _job(row: dict[str, Any]) -> TraceJob:
@@ -101,6 +160,7 @@ def _job(row: dict[str, Any]) -> TraceJob:
     ok = row.get("ok", [False] * (len(service) - 1) + [True])
     if not service or len(ok) != len(service) or not all(isinstance(one, bool) for one in ok):
         raise ValueError("svc and ok must be as long, and not empty")
-    if not all(0 <= seconds <= _LONGEST_TIME_S for seconds in (at_s, *service)):
+    accepted_s = None if row.get("accepted") is None else float(row["accepted"])
+    if not all(0 <= seconds <= _LONGEST_TIME_S for seconds in (at_s, accepted_s or 0.0, *service)):
         raise ValueError(f"times must be 0 to {_LONGEST_TIME_S:g}")
-    return TraceJob(at_s, tuple(zip(service, ok, strict=True)))
+    return TraceJob(at_s, tuple(zip(service, ok, strict=True)), accepted_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from dynamic_pipeline.lean_future import LeanFuture
 from dynamic_pipeline.orchestrator import Orchestrator
 from dynamic_pipeline.retry import RetryPolicy
 from dynamic_pipeline.scaling import ScalingPolicy
-from dynamic_pipeline.simulation.traces import TraceJob
+from dynamic_pipeline.simulation.traces import Trace
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.supervisor import Supervisor
 
@@ -87,12 +87,12 @@ class VirtualRun:
 
     At one and the same time ends come before arrivals, and both before the look of the policy, which comes at
     interval, 2 x interval, … A job that finds the queue full waits, and those behind it; its wait counts from
-    the time at which it was meant to come.
+    the time at which it was meant to come. Of a closed trace nothing is meant to come while one waits like that.
     """
 
     def __init__(
         self,
-        trace: Sequence[TraceJob],
+        trace: Trace,
         policy: ScalingPolicy,
         *,
         retry: RetryPolicy,
@@ -123,7 +123,8 @@ class VirtualRun:
         self._ends: list[tuple[float, int, Future[Any], Attempt]] = []  # a heap
         self._begun = 0
         self._offered = 0  # jobs that are in the queue or beyond it
-        self._due = 0  # jobs that should have come by now
+        self._came_s: list[float] = []  # when each job that should be there by now came
+        self._offered_s = 0.0  # when the last of those in the queue got there
         self._over = 0
         self._is_done = False
         self._waits_s: list[float] = []
@@ -138,15 +139,15 @@ class VirtualRun:
         while not self._is_done:
             tick_s = ticks * self._interval_s
             end_s = self._ends[0][0] if self._ends else _NEVER
-            come_s = self._trace[self._due].at_s if self._due < len(self._trace) else _NEVER
+            come_s = self._next_s()
             self._pass_time(min(tick_s, end_s, come_s, self._orchestrator.hand.retries.next_due_s()))
             if end_s <= self._now_s:
                 _, _, future, attempt = heappop(self._ends)
-                seconds, is_ok = self._trace[attempt.job.id - 1].attempt(attempt.number)
+                seconds, is_ok = self._trace.jobs[attempt.job.id - 1].attempt(attempt.number)
                 ended = Succeeded(None, seconds, "") if is_ok else Failed("simulated", seconds, "")
                 self._calls.end(future, ended)
             elif come_s <= self._now_s:
-                self._due += 1
+                self._came_s.append(come_s)
             elif tick_s <= self._now_s:
                 ticks += 1
                 self._supervisor.tick()
@@ -164,6 +165,20 @@ class VirtualRun:
             self._most_backlog,
         )
 
+    @property
+    def _due(self) -> int:
+        """Jobs that should have come by now."""
+        return len(self._came_s)
+
+    def _next_s(self) -> float:
+        """When the next job comes, as far as it is known."""
+        trace, at = self._trace, self._due
+        if at == len(trace.jobs) or (trace.is_closed and self._offered < at):
+            return _NEVER
+        return (
+            trace.jobs[at].at_s if trace.gap_s is None else self._offered_s + trace.gap_s(at, self._offered_s)
+        )
+
     def _pass_time(self, until_s: float) -> None:
         passed_s = max(0.0, until_s - self._now_s)
         running = self._calls.running
@@ -177,11 +192,9 @@ class VirtualRun:
         """Offer what has come, as far as there is room, and let the orchestrator go on."""
         while True:
             while self._offered < self._due and not self._backlog.is_full:
-                self._offered += 1
+                self._offered, self._offered_s = self._offered + 1, self._now_s
                 self._backlog.put(Job(self._offered, None))
-                if self._offered == len(self._trace):
-                    self._inbox.put(SourceEnded(is_complete=True))
-            if not self._trace:
+            if self._offered == self._due and self._next_s() == _NEVER:
                 self._inbox.put(SourceEnded(is_complete=True))
             self._is_done = self._orchestrator.step(self._inbox.take_nowait())
             for event in self._events.take_nowait():
@@ -201,8 +214,8 @@ class VirtualRun:
                 self._failed += isinstance(event, ev.JobFailed)
 
     def _began(self, future: Future[Any], attempt: Attempt) -> None:
-        job = self._trace[attempt.job.id - 1]
+        job = self._trace.jobs[attempt.job.id - 1]
         if attempt.number == 1:
-            self._waits_s.append(self._now_s - job.at_s)
+            self._waits_s.append(self._now_s - self._came_s[attempt.job.id - 1])
         self._begun += 1
         heappush(self._ends, (self._now_s + job.attempt(attempt.number)[0], self._begun, future, attempt))
