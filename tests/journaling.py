@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from dynamic_pipeline.journal.answers import Accepted
 from dynamic_pipeline.journal.identity import job_key, task_fingerprint
-from dynamic_pipeline.journal.operations import Accept, Accepted, InputMark, NewJob
+from dynamic_pipeline.journal.operations import Accept, InputMark, NewJob
 from dynamic_pipeline.journal.runs import Mode, NewRun
 from dynamic_pipeline.journal.store import Durability, Store
 

@@ -153,7 +153,14 @@ def finish_of(event: ev.Event) -> Finish | None:
             result = value.json if isinstance(value, CallReport) else None
             code, signum = _codes(value)
             return Finish.of(
-                attempt.job.id, attempt.number, "succeeded", result=result, exit_code=code, signal=signum
+                attempt.job.id,
+                attempt.number,
+                "succeeded",
+                result=result,
+                exit_code=code,
+                signal=signum,
+                worker=outcome.worker,
+                elapsed_s=outcome.elapsed_s,
             )
         case ev.JobRetrying(attempt, failed, _) | ev.JobFailed(attempt, failed):
             code, signum = _codes(failed.value)
@@ -165,6 +172,8 @@ def finish_of(event: ev.Event) -> Finish | None:
                 error=failed.error,
                 exit_code=code,
                 signal=signum,
+                worker=failed.worker,
+                elapsed_s=failed.elapsed_s,
             )
     return None
 

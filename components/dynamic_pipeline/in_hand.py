@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future
 
-from dynamic_pipeline.attempts import Attempt, Outcome
+from dynamic_pipeline.attempts import Attempt, Failed, Outcome
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.scaling import Load
 from dynamic_pipeline.waiting import WaitingRetries
@@ -15,7 +16,9 @@ MOST_OVERDUE = 500  # each holds a thread for good; a system that hands out more
 class InHand:
     """Owned by the orchestrator's thread; others may read lengths, and may be late."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_overload: Callable[[Failed], bool]) -> None:
+        self._is_overload = is_overload
+        self.overloads = 0  # failures that mean overload
         self.in_flight: dict[Future[Outcome], Attempt] = {}  # in the order in which they were started
         self.retries = WaitingRetries()
         self.overdue: set[Future[Outcome]] = (
@@ -56,9 +59,11 @@ class InHand:
             self.started,
             max(0, self.ended),
             capacity,
+            self.overloads,
         )
 
-    def note_failed_attempt(self) -> None:
+    def note_failed_attempt(self, failed: Failed) -> None:
+        self.overloads += self._is_overload(failed)
         self.attempts_ended += 1
         self.attempts_failed += 1
 

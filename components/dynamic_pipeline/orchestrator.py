@@ -51,6 +51,7 @@ class Orchestrator:
         retry: RetryPolicy,
         halt: HaltPolicy | None = None,
         breaker: Breaker | None = None,
+        is_overload: Callable[[Failed], bool] = lambda _: False,
         looks_ahead: bool = True,
         drain_all: bool = True,
         drain_timeout_s: float | None = None,
@@ -62,7 +63,7 @@ class Orchestrator:
         self.shutdown = Shutdown(drain_timeout_s, abort_patience_s, drain_all=drain_all)
         self._retry, self._now = retry, now
         self._news: list[ev.Event] = []  # what this step will tell
-        self.hand = InHand()
+        self.hand = InHand(is_overload)
         self._stopping = Stopping(
             self.shutdown, self.hand, self.load, self._news.append, stop, work, halt, breaker, now
         )
@@ -71,8 +72,9 @@ class Orchestrator:
         # start nothing more: the worker would take the next one before anybody can hear of it.
         self._per_worker = 2 if looks_ahead and halt is None else 1
         self._window = self._per_worker * limit
-        self._source_has_ended = False
-        self._is_held = False  # the collector is far behind: nothing is started
+        self._source_has_ended = self._is_held = (
+            False  # held: the collector is far behind, nothing is started
+        )
         # How the run ended, for the one who asked for it. Read after `run` has returned.
         self.is_source_complete = False
         self.error: BaseException | None = None
@@ -149,7 +151,7 @@ class Orchestrator:
             self._news.append(ev.JobUnfinished(attempt.job, outcome))
             return
         hand = self.hand
-        hand.note_failed_attempt()
+        hand.note_failed_attempt(outcome)
         decision = self._retry.decide(attempt, outcome, self._now(), hand.started)
         if not isinstance(decision, RetryAfter):
             self._news.append(ev.JobFailed(attempt, outcome))
@@ -185,12 +187,8 @@ class Orchestrator:
             self._start(attempts)
 
     def _start(self, attempts: list[Attempt]) -> None:
-        submit, work, in_flight, put = (
-            self._executor.submit,
-            self._work,
-            self.hand.in_flight,
-            self._inbox.put,
-        )
+        submit, work = self._executor.submit, self._work
+        in_flight, put = self.hand.in_flight, self._inbox.put
         for attempt in attempts:
             future = submit(run_attempt, work, attempt)
             in_flight[future] = attempt

@@ -25,6 +25,7 @@ class Load(NamedTuple):
     started: int = 0  # jobs that have left the queue so far
     ended: int = 0  # and of those, how many are over
     capacity: int = 0  # jobs that the queue holds; 0: nobody knows
+    overloads: int = 0  # failures so far that mean overload, see `ceilings.Overload`
 
     @property
     def running(self) -> int:

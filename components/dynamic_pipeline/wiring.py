@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.attempts import Failed, Work
 from dynamic_pipeline.breaker import Breaker
 from dynamic_pipeline.closing import wait_until, wait_written
 from dynamic_pipeline.collector import Collector, Sink
@@ -62,6 +62,7 @@ class Run:
         kill_grace_s: float,
         halt: HaltPolicy | None = None,
         breaker: Breaker | None = None,
+        is_overload: Callable[[Failed], bool] = lambda _: False,
         call_timeout_s: float | None = None,
         journal: JournalLine | None = None,
         stop: Stop,
@@ -105,6 +106,7 @@ class Run:
             retry=retry,
             halt=halt,
             breaker=breaker,
+            is_overload=is_overload,
             looks_ahead=call_timeout_s is None,
             drain_all=drain_all,
             drain_timeout_s=drain_timeout_s,
@@ -114,8 +116,9 @@ class Run:
             self._orchestrator.shutdown.on_abort = journal.writer.hurry
         self._producer = Producer(source, self._backlog, self._inbox, self._stop_drawing)
         self._collector = Collector(self._events, sinks, self._inbox)
+        note = (lambda _load, _decision: None) if journal is None else journal.note_decision
         supervisor = Supervisor(
-            policy, self._orchestrator.load, self._inbox, self._stop_supervising, check_interval_s
+            policy, self._orchestrator.load, self._inbox, self._stop_supervising, check_interval_s, note
         )
         self._drawing = [OwnedThread("producer", self._producer.run, self._crashed), *reading]
         self._feeding = [

@@ -68,6 +68,27 @@ class Target(_Section):
     service_time_window: SomeSeconds = Field(description="jobs that ended longer ago do not count")
 
 
+class Guards(_Section):
+    """Ceilings above which no policy goes; off by default."""
+
+    efficiency: int | None = Field(
+        ge=1,
+        le=100,
+        description="percent of the ideal that twice the workers must gain to be kept, as 25; null: off",
+    )
+    efficiency_jobs: int = Field(ge=1, description="jobs that must have ended before a size is judged")
+    efficiency_ttl: SomeSeconds = Field(
+        description="time until too many are tried again; twice as long each time, up to 10m"
+    )
+    overload: str | None = Field(
+        description="failures that mean too much load, as TimeoutError,ConnectionError,75; null: none"
+    )
+    overload_factor: int = Field(ge=1, le=99, description="percent of the workers that stay after one")
+    overload_recover: SomeSeconds = Field(
+        description="time without one until a worker may come back, and then the next"
+    )
+
+
 class Retry(_Section):
     """Which failed jobs are tried again, and when; how often: pipeline.max_retries."""
 
@@ -159,6 +180,7 @@ class Settings(_Section):
     pipeline: Pipeline
     scaling: Scaling
     target: Target
+    guards: Guards
     retry: Retry
     breaker: Breaker
     shutdown: Shutdown

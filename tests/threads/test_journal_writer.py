@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dynamic_pipeline.journal.answers import Rejected
 from dynamic_pipeline.journal.faults import JournalBroken, JournalError, JournalStuck
-from dynamic_pipeline.journal.operations import Finish, Operation, Pid, Rejected, Start
+from dynamic_pipeline.journal.operations import Finish, Operation, Pid, Start
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.journal.writer import MOST_OPERATIONS, JournalWriter
 

@@ -15,9 +15,10 @@ from dynamic_pipeline.errors import SourceStopped
 from dynamic_pipeline.gates import GatedEvents
 from dynamic_pipeline.handover import Bell, Handover
 from dynamic_pipeline.jobs import Job
+from dynamic_pipeline.journal.answers import StoredJob
 from dynamic_pipeline.journal.faults import JournalBroken, JournalError
 from dynamic_pipeline.journal.identity import job_key
-from dynamic_pipeline.journal.operations import Accept, Finish, NewJob, Start, StoredJob
+from dynamic_pipeline.journal.operations import Accept, Finish, NewJob, Start
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.records import Record

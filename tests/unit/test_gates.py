@@ -436,7 +436,7 @@ CASES = [
 
 @pytest.mark.parametrize("case", CASES)
 def test_of_the_end_of_an_attempt_is_written_down_what_is_known(case: Case) -> None:
-    """How it ended, by which code or signal, its result or its error."""
+    """How it ended, by which code or signal, its result or its error, and who worked on it for how long."""
     found = finish_of(case.event)
 
     assert found is not None
@@ -450,6 +450,8 @@ def test_of_the_end_of_an_attempt_is_written_down_what_is_known(case: Case) -> N
             exit_code=case.code,
             signal=case.signal,
             result=case.result,
+            worker="worker-01",
+            elapsed_s=0.1,
             ended_us=found.ended_us,
         )
         == found

@@ -11,17 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from dynamic_pipeline.journal import schema
+from dynamic_pipeline.journal.answers import Answer
 from dynamic_pipeline.journal.faults import JournalBroken, JournalStuck
-from dynamic_pipeline.journal.operations import (
-    Answer,
-    EndRun,
-    Finish,
-    InputMark,
-    Operation,
-    Pending,
-    Pid,
-    Start,
-)
+from dynamic_pipeline.journal.operations import EndRun, Finish, InputMark, Operation, Pending, Pid, Start
 from dynamic_pipeline.journal.store import Store
 
 from tests.journaling import TASK, accept, begun, is_sound, new_run, open_store, rows

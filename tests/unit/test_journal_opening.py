@@ -254,7 +254,7 @@ def test_nothing_and_an_empty_file_become_a_journal(path: Path, is_there: bool) 
     begun(path, b"a").close()
 
     assert [path] == list(path.parent.iterdir())  # a clean end leaves one file
-    assert [(APPLICATION_ID, 1, "wal")] == [
+    assert [(APPLICATION_ID, schema.VERSION, "wal")] == [
         tuple(
             rows(path, f"PRAGMA {name}")[0][0] for name in ("application_id", "user_version", "journal_mode")
         )
@@ -386,13 +386,13 @@ def test_a_reader_sees_what_a_killed_run_has_committed(path: Path) -> None:
 # --- migration ---
 
 
-def to_2(connection: sqlite3.Connection) -> None:
+def add_name(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE works ADD COLUMN name TEXT")
 
 
-def to_3_badly(connection: sqlite3.Connection) -> None:
+def fail(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE works SET name = 'x'")
-    raise sqlite3.OperationalError("step 3 fails")
+    raise sqlite3.OperationalError("the step fails")
 
 
 def test_the_ladder_is_climbed_in_one_transaction_after_a_copy(path: Path) -> None:
@@ -400,17 +400,18 @@ def test_the_ladder_is_climbed_in_one_transaction_after_a_copy(path: Path) -> No
     begun(path, b"a").close()
     connection = schema.connect(path, "rw")
 
-    with pytest.raises(sqlite3.OperationalError, match="step 3"):
-        schema.migrate(connection, path, 1, {1: to_2, 2: to_3_badly}, 3)
-    assert [(1,)] == connection.execute("PRAGMA user_version").fetchall()
-    schema.migrate(connection, path, 1, {1: to_2}, 2)
-    schema.migrate(connection, path, 2, {1: to_2}, 2)
+    latest = schema.VERSION
+    with pytest.raises(sqlite3.OperationalError, match="step fails"):
+        schema.migrate(connection, path, latest, {latest: add_name, latest + 1: fail}, latest + 2)
+    assert [(latest,)] == connection.execute("PRAGMA user_version").fetchall()
+    schema.migrate(connection, path, latest, {latest: add_name}, latest + 1)
+    schema.migrate(connection, path, latest + 1, {latest: add_name}, latest + 1)
     connection.close()
 
-    assert [(2,)] == rows(path, "PRAGMA user_version")
+    assert [(latest + 1,)] == rows(path, "PRAGMA user_version")
     assert [(None,)] == rows(path, "SELECT name FROM works")
-    copy = Path(f"{path}.v1.bak")
-    assert [(1,), (1,)] == rows(copy, "PRAGMA user_version") + rows(copy, "SELECT count(*) FROM jobs")
+    copy = Path(f"{path}.v{latest}.bak")
+    assert [(latest,), (1,)] == rows(copy, "PRAGMA user_version") + rows(copy, "SELECT count(*) FROM jobs")
     assert 0o600 == copy.stat().st_mode & 0o777
 
 
@@ -419,8 +420,8 @@ def test_a_version_without_a_way_up_is_refused(path: Path) -> None:
     begun(path).close()
     connection = schema.connect(path, "rw")
 
-    with pytest.raises(JournalError, match="no way to 3"):
-        schema.migrate(connection, path, 1, {1: to_2}, 3)
+    with pytest.raises(JournalError, match="no way to 9"):
+        schema.migrate(connection, path, schema.VERSION, {}, 9)
     connection.close()
 
     assert [path] == list(path.parent.iterdir())

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from dynamic_pipeline.jobs import JobState
+from dynamic_pipeline.journal.answers import Accepted, Rejected, Skipped
 from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.held import Caution
 from dynamic_pipeline.journal.operations import (
     Accept,
-    Accepted,
     AttemptOutcome,
     Barrier,
     EndRun,
@@ -22,10 +22,8 @@ from dynamic_pipeline.journal.operations import (
     Operation,
     Pending,
     Pid,
-    Rejected,
     Reopen,
     Skip,
-    Skipped,
     Start,
 )
 from dynamic_pipeline.journal.reader import Reader

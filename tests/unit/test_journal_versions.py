@@ -12,13 +12,14 @@ from pathlib import Path
 
 import pytest
 from dynamic_pipeline.journal import schema
-from dynamic_pipeline.journal.operations import Finish, InputMark, NewJob, Pending, Pid, Start
+from dynamic_pipeline.journal.operations import Decide, Finish, InputMark, NewJob, Pending, Pid, Start
 from dynamic_pipeline.journal.reader import Reader
 
 from tests.journaling import TASK, accept, begun, is_sound, job_of, resumed, rows
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 VERSIONS = range(1, schema.VERSION + 1)
+DECISION = Decide.of(1, 3, "backlog 9 >= 8", (4, 2, 1, 2, 0, 77.5, 1.25, 6, 3, 200, 0), at_us=5)
 RECORDS = [b"done", b"failed", b"again", b"open", b"same", b"same", b"\xff\x00 bytes"]
 
 
@@ -41,6 +42,7 @@ def write(path: Path) -> None:
             Finish.of(1, 1, "succeeded", exit_code=0, result='{"n": 1}'),
             Finish.of(2, 1, "failed", exit_code=3, error="exit 3"),
             Finish.of(3, 1, "timeout", will_retry=True, error="timeout after 1 s", signal=15),
+            DECISION,
         ]
     )
     store.close()
@@ -83,6 +85,23 @@ def test_it_can_be_looked_at(path: Path) -> None:
 
     assert ("run-1", None) == (run.uuid, run.outcome)
     assert TASK == rows(path, "SELECT task FROM works")[0][0]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_the_policy_decided_is_kept_since_version_2(version: int, tmp_path: Path) -> None:
+    """And a journal that had no place for it has one when it was opened for writing."""
+    path = tmp_path / "journal.db"
+    shutil.copy(fixture(version), path)
+    with Reader.open(path) as reader:
+        before = reader.decisions(1)
+    store = resumed(path)
+    store.apply([DECISION._replace(look=7)])
+    store.close()
+    with Reader.open(path) as reader:
+        after = reader.decisions(2)
+
+    assert ([DECISION] if version > 1 else []) == before
+    assert [DECISION._replace(look=7)] == after
 
 
 if __name__ == "__main__":

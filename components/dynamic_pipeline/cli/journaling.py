@@ -18,9 +18,10 @@ from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.errors import UsageError
 from dynamic_pipeline.jobs import JobState
 from dynamic_pipeline.journal import identity
+from dynamic_pipeline.journal.answers import StoredJob
 from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.lock import JournalLock
-from dynamic_pipeline.journal.operations import EndRun, NewJob, Pid, Reopen, StoredJob, now_us
+from dynamic_pipeline.journal.operations import EndRun, NewJob, Pid, Reopen, now_us
 from dynamic_pipeline.journal.processes import boot_id, start_tick
 from dynamic_pipeline.journal.runs import NewRun, OpenRun, earlier_runs, is_over, open_jobs
 from dynamic_pipeline.journal.store import Store

@@ -7,7 +7,9 @@ from typing import NamedTuple, TypeVar
 
 from pipeline_config import Settings
 
+from dynamic_pipeline.attempts import Failed
 from dynamic_pipeline.breaker import Breaker
+from dynamic_pipeline.ceilings import Efficiency, Guard, GuardedScaling, Overload, OverloadErrors
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.errors import UsageError
 from dynamic_pipeline.halting import HaltPolicy
@@ -26,6 +28,7 @@ class Rules(NamedTuple):
     retry: RetryPolicy
     halt: HaltPolicy | None
     breaker: Breaker | None
+    is_overload: Callable[[Failed], bool]
 
 
 def make_rules(request: Request, settings: Settings) -> Rules:
@@ -39,6 +42,7 @@ def make_rules(request: Request, settings: Settings) -> Rules:
         make_retry(settings, request.luck),
         make_halt(request),
         make_breaker(settings),
+        make_overload(settings),
     )
 
 
@@ -52,6 +56,11 @@ def make_policy(request: Request, settings: Settings) -> ScalingPolicy:
     is_fixed = settings.scaling.policy == "fixed"
 
     def make(least: int, most: int) -> ScalingPolicy:
+        policy = make_unguarded(least, most)
+        guards = _guards(least, most, settings) if least < most else []
+        return GuardedScaling(policy, guards) if guards else policy
+
+    def make_unguarded(least: int, most: int) -> ScalingPolicy:
         if is_fixed or least == most:
             return FixedScaling(most)
         if settings.scaling.policy == "target":
@@ -65,6 +74,30 @@ def make_policy(request: Request, settings: Settings) -> ScalingPolicy:
         return JobsFilePolicy(request.jobs_file, (pipeline.min_workers, pipeline.max_workers), make)
     except ValueError as error:
         raise UsageError(f"--jobs-file {request.jobs_file}: {error}") from None
+
+
+def _guards(least: int, most: int, settings: Settings) -> list[Guard]:
+    keys = settings.guards
+    guards: list[Guard] = []
+    if keys.efficiency is not None:
+        gain, ttl_s = keys.efficiency / 100, keys.efficiency_ttl
+        guards.append(Efficiency(least, most, gain, keys.efficiency_jobs, ttl_s))
+    if keys.overload is not None:
+        guards.append(Overload(least, most, keys.overload_factor / 100, keys.overload_recover))
+    return guards
+
+
+def make_overload(settings: Settings) -> OverloadErrors:
+    """Which failures mean overload.
+
+    Raises:
+        UsageError: they cannot be read.
+    """
+    text = settings.guards.overload
+    try:
+        return OverloadErrors() if text is None else OverloadErrors.parse(text)
+    except ValueError as error:
+        raise UsageError(f"guards.overload: {error}") from None
 
 
 def _target(least: int, most: int, settings: Settings) -> TargetScaling:

@@ -177,6 +177,7 @@ def conduct(
         kill_grace_s=settings.shutdown.kill_grace,
         halt=rules.halt,
         breaker=rules.breaker,
+        is_overload=rules.is_overload,
         journal=task.journal,
         call_timeout_s=None if task.ends_commands else settings.pipeline.timeout,
         stop=stop,

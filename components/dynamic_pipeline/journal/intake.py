@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from dynamic_pipeline.jobs import JobState
 from dynamic_pipeline.journal import operations as ops
+from dynamic_pipeline.journal.answers import STATES, Accepted, Skipped, StoredJob, accepted
 from dynamic_pipeline.journal.held import Caution, caution
 from dynamic_pipeline.journal.numbers import first_of, last_of, number_of, seq_of
 from dynamic_pipeline.journal.queries import queries
@@ -39,7 +40,7 @@ class Intake:
         connection.execute(queries()["drop_unmet"])
         connection.execute(queries()["make_unmet"])
 
-    def skip(self, op: ops.Skip) -> ops.Skipped:
+    def skip(self, op: ops.Skip) -> Skipped:
         """The records before the mark are the work's first jobs: meet them all at once."""
         assert not self.place.met, "records have been met"
         self.place = self.place._replace(met=op.mark.records)
@@ -48,14 +49,14 @@ class Intake:
             self._connection.execute(queries()["not_succeeded"], (first, first + op.mark.records) * 2)
         )
         failed, held = counts.get("F", 0), counts.get("H", 0)
-        return ops.Skipped(op.mark.records - sum(counts.values()), failed, held)
+        return Skipped(op.mark.records - sum(counts.values()), failed, held)
 
     def begin(self) -> None:
         """A transaction has begun: what follows may be undone."""
         self._before, self._mark = self.place, None
 
-    def accept(self, op: ops.Accept) -> list[ops.Accepted]:
-        answer: list[ops.Accepted] = []
+    def accept(self, op: ops.Accept) -> list[Accepted]:
+        answer: list[Accepted] = []
         rest = op.records
         if self.place.is_same and self.place.met < self._run.jobs:
             answer = self._follow(rest)
@@ -80,7 +81,7 @@ class Intake:
         """The transaction was undone."""
         self.place, self._mark = self._before, None
 
-    def pending(self, op: ops.Pending) -> list[ops.StoredJob]:
+    def pending(self, op: ops.Pending) -> list[StoredJob]:
         name, after = "pending", op.after
         if op.is_unseen_only:
             if self.place.is_same:
@@ -91,11 +92,11 @@ class Intake:
         upto = min(first + op.upto, last_of(self._run.work))
         rows = self._connection.execute(queries()[name], (first + after, upto, op.most))
         return [
-            ops.StoredJob(seq_of(job), ops.STATES[state], attempts, caution(interruptions, alone), *record)
+            StoredJob(seq_of(job), STATES[state], attempts, caution(interruptions, alone), *record)
             for job, state, attempts, interruptions, alone, *record in rows
         ]
 
-    def _follow(self, records: tuple[ops.NewJob, ...]) -> list[ops.Accepted]:
+    def _follow(self, records: tuple[ops.NewJob, ...]) -> list[Accepted]:
         """Those of *records* that are the next jobs, up to the first that is not."""
         first = first_of(self._run.work)
         limits = first + self.place.met, first + self._run.jobs, len(records)
@@ -105,7 +106,7 @@ class Intake:
         ):
             if record.key != key:
                 break
-            answer.append(ops.accepted(seq_of(job), *rest))
+            answer.append(accepted(seq_of(job), *rest))
         self.place = self.place._replace(met=self.place.met + len(answer))
         return answer
 
@@ -115,7 +116,7 @@ class Intake:
         self._connection.execute(queries()["fill_unmet"], (first + self.place.met, first + self._run.jobs))
         self.place = self.place._replace(is_same=False)
 
-    def _add_all(self, records: Sequence[ops.NewJob]) -> list[ops.Accepted]:
+    def _add_all(self, records: Sequence[ops.NewJob]) -> list[Accepted]:
         last = self.place.last
         self._connection.executemany(
             queries()["add_job"],
@@ -124,16 +125,16 @@ class Intake:
         self.place = self.place._replace(last=last + len(records), met=self.place.met + len(records))
         return [_new(seq) for seq in range(last + 1, last + len(records) + 1)]
 
-    def _match(self, records: Sequence[ops.NewJob]) -> list[ops.Accepted]:
+    def _match(self, records: Sequence[ops.NewJob]) -> list[Accepted]:
         find, meet, execute = queries()["find_unmet"], queries()["meet"], self._connection.execute
-        answer: list[ops.Accepted | None] = []  # None: it is new
+        answer: list[Accepted | None] = []  # None: it is new
         for record in records:
             found = execute(find, (record.key,)).fetchone()
             if found is None:
                 answer.append(None)
                 continue
             execute(meet, (record.key, found[0]))
-            answer.append(ops.accepted(seq_of(found[0]), *found[1:]))
+            answer.append(accepted(seq_of(found[0]), *found[1:]))
         self.place = self.place._replace(met=self.place.met + len(answer) - answer.count(None))
         added = iter(
             self._add_all([record for record, known in zip(records, answer, strict=True) if known is None])
@@ -144,5 +145,5 @@ class Intake:
         return {"job": number_of(self._run.work, seq), "work": self._run.work, **record._asdict()}
 
 
-def _new(seq: int) -> ops.Accepted:
-    return ops.Accepted(seq, True, JobState.QUEUED, 0, Caution.NONE)
+def _new(seq: int) -> Accepted:
+    return Accepted(seq, True, JobState.QUEUED, 0, Caution.NONE)

@@ -7,26 +7,21 @@ and numbers are clamped, before an operation is posted.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from dynamic_pipeline.jobs import JobState
 from dynamic_pipeline.journal.fitting import fitting_seq, text, whole
-from dynamic_pipeline.journal.held import Caution, caution
 
 ERROR_CHARS = 1000
 RESULT_CHARS = 1 << 20  # a longer result is not kept, only its length: half of a JSON text is none
 LABEL_CHARS = 4096  # names of workers, sources and formats
 FIELDS_CHARS = 8 << 20
 
+_US_PER_S = 1_000_000
+_TIMES = (5, 6)  # places in a load: the clock, and the seconds that workers have worked
+
 AttemptOutcome = Literal["succeeded", "failed", "timeout", "interrupted"]
-STATES = {
-    "Q": JobState.QUEUED,
-    "R": JobState.RETRYING,
-    "S": JobState.SUCCEEDED,
-    "F": JobState.FAILED,
-    "H": JobState.HELD,
-}
-LETTERS = {state: letter for letter, state in STATES.items()}
 
 
 def now_us() -> int:
@@ -142,6 +137,8 @@ class Finish(NamedTuple):
     signal: int | None = None
     result_chars: int | None = None
     result: str | None = None
+    worker: str = ""
+    elapsed_us: int = 0  # that the work itself took
 
     @classmethod
     def of(
@@ -155,6 +152,8 @@ class Finish(NamedTuple):
         exit_code: int | None = None,
         signal: int | None = None,
         result: str | None = None,  # JSON
+        worker: str = "",
+        elapsed_s: float = 0.0,
         ended_us: int | None = None,
     ) -> Finish:
         return cls(
@@ -168,6 +167,8 @@ class Finish(NamedTuple):
             None if signal is None else whole(signal),
             None if result is None else len(result),
             None if result is None or len(result) > RESULT_CHARS else text(result, RESULT_CHARS),
+            text(worker, LABEL_CHARS),
+            whole(round(elapsed_s * _US_PER_S)),
         )
 
     @property
@@ -178,6 +179,36 @@ class Finish(NamedTuple):
         if self.outcome == "interrupted":
             return None
         return JobState.RETRYING if self.will_retry else JobState.FAILED
+
+
+class Decide(NamedTuple):
+    """What the policy saw at a look, and what it decided; see `scaling.Load`."""
+
+    look: int
+    at_us: int
+    workers: int
+    reason: str
+    queued: int
+    in_flight: int
+    waiting: int
+    allowed: int
+    delayed: int
+    clock_us: int
+    busy_us: int
+    started: int
+    ended: int
+    capacity: int
+    overloads: int
+
+    @classmethod
+    def of(
+        cls, look: int, workers: int, reason: str, seen: Sequence[float], at_us: int | None = None
+    ) -> Decide:
+        """*seen* in the order of the fields from `queued` on, times in seconds."""
+        in_us = [value * _US_PER_S if at in _TIMES else value for at, value in enumerate(seen)]
+        numbers = [whole(round(value)) for value in in_us]
+        at_us = now_us() if at_us is None else at_us
+        return cls(look, whole(at_us), workers, text(reason, ERROR_CHARS), *numbers)
 
 
 class EndRun(NamedTuple):
@@ -210,51 +241,4 @@ class Barrier(NamedTuple):
     """Nothing to do: answered by True when all that was posted before it is committed."""
 
 
-Operation = Accept | Skip | Start | Pid | Finish | EndRun | Reopen | Pending | Barrier
-
-
-class Accepted(NamedTuple):
-    """The job of a record."""
-
-    seq: int
-    is_new: bool
-    state: JobState  # of an earlier run, if it is not new
-    attempts: int  # those that count against the retries; the next one is this + 1
-    caution: Caution
-
-
-class StoredJob(NamedTuple):
-    """A job as it was accepted, with the state that an earlier run left it in."""
-
-    seq: int
-    state: JobState
-    attempts: int
-    caution: Caution
-    payload: bytes
-    source: str
-    line: int
-    problem: str
-    format: str
-    fields: str | None
-
-
-class Skipped(NamedTuple):
-    """The jobs before a mark that are over."""
-
-    succeeded: int
-    failed: int
-    held: int
-
-
-class Rejected(NamedTuple):
-    """The answer to an operation that SQLite would not take for its data; the others of its batch were done."""
-
-    reason: str
-
-
-Answer = bool | int | list[Accepted] | list[StoredJob] | Skipped | Rejected
-
-
-def accepted(seq: int, state: str, attempts: int, interruptions: int, alone: int) -> Accepted:
-    """A job that an earlier run, or an earlier answer, knows."""
-    return Accepted(seq, False, STATES[state], attempts, caution(interruptions, alone))
+Operation = Accept | Skip | Start | Pid | Finish | Decide | EndRun | Reopen | Pending | Barrier

@@ -77,11 +77,21 @@ WHERE outcome = 'interrupted';
 UPDATE attempts SET pid = ?, pid_start = ? WHERE job = ? AND number = ? AND run = ? AND outcome IS NULL;
 
 -- name: finish_attempt
-UPDATE attempts SET outcome = ?, ended_us = ?, exit_code = ?, signal = ?, error = ?, result_chars = ?, result = ?
+-- Its work began when a worker was free for it, which may be long after the start was written down.
+UPDATE attempts SET outcome = ?, ended_us = ?, exit_code = ?, signal = ?, error = ?, result_chars = ?, result = ?,
+  worker = coalesce(nullif(?, ''), worker), started_us = max(started_us, ?)
 WHERE job = ? AND number = ? AND run = ? AND outcome IS NULL;
 
 -- name: finish_job
 UPDATE jobs SET state = ?, attempts = attempts + ? WHERE job = ?;
+
+-- name: decide
+INSERT INTO decisions VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: decisions
+SELECT look, at_us, workers, reason, queued, in_flight, waiting, allowed, delayed, clock_us, busy_us, started, ended,
+       capacity, overloads
+FROM decisions WHERE run = ? AND look > ? ORDER BY look LIMIT ?;
 
 -- name: end_run
 UPDATE runs SET ended_us = ?, outcome = 'ended', exit_code = ?, succeeded = ?, failed = ?, held = ?, unfinished = ?

@@ -8,7 +8,13 @@ from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import Any
 
-_KEYS = {"works": "work", "runs": "run", "jobs": "job", "attempts": "job"}  # what each table is read by
+_KEYS = {
+    "works": "work",
+    "runs": "run",
+    "jobs": "job",
+    "attempts": "job",
+    "decisions": "run",
+}  # what each table is read by
 _MOST_HOLES = 4000  # of one table
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -24,12 +30,12 @@ def readable_rows(
 ) -> Iterator[tuple[Any, ...]]:
     """Rows from both ends, up to where a page raises; the hole between is halved, for what stands in it.
 
-    An attempt may come twice, where the attempts of one job are cut by a hole.
+    An attempt, or a decision, may come twice: where those of one job, or run, are cut by a hole.
     """
     key = _KEYS[table]
     names = ", ".join([key, *columns])
     statement = f"SELECT {names} FROM main.{table} WHERE {key} BETWEEN ? AND ? ORDER BY {key}"  # noqa: S608 - ours
-    step = 0 if table == "attempts" else 1
+    step = 0 if table in {"attempts", "decisions"} else 1
     holes = deque([(_LEAST, _MOST)])  # the widest first
     for _ in range(_MOST_HOLES):
         if not holes:

@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 from dynamic_pipeline.jobs import JobState
 from dynamic_pipeline.journal import place, schema
+from dynamic_pipeline.journal.answers import STATES
 from dynamic_pipeline.journal.faults import JournalError, opening_fault
 from dynamic_pipeline.journal.numbers import first_of, last_of, seq_of
-from dynamic_pipeline.journal.operations import STATES
+from dynamic_pipeline.journal.operations import Decide
 from dynamic_pipeline.journal.queries import queries
 from dynamic_pipeline.journal.readable import is_damage
 from dynamic_pipeline.journal.runs import Work, find_work
+
+_HAS_DECISIONS = 2  # the version since which they are kept
 
 
 class RunLine(NamedTuple):
@@ -56,9 +59,10 @@ class LostJob(NamedTuple):
 class Reader:
     """A read-only connection; each question is a short transaction of its own, so that it never holds up a writer."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, version: int = schema.VERSION) -> None:
         self._path = path
         self._connection = connection
+        self._version = version
 
     @classmethod
     @contextmanager
@@ -78,10 +82,10 @@ class Reader:
             raise opening_fault(error, path) from error
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != schema.VERSION:
-                raise JournalError(f"{path}: has format {version}, this program reads {schema.VERSION}")
+            if not 1 <= version <= schema.VERSION:
+                raise JournalError(f"{path}: has format {version}, this program reads 1 to {schema.VERSION}")
             connection.execute("PRAGMA query_only = ON")
-            yield cls(path, connection)
+            yield cls(path, connection, version)
         except sqlite3.Error as error:
             raise opening_fault(error, path) from error
         finally:
@@ -126,6 +130,12 @@ class Reader:
         (failed,) = self._connection.execute(queries()["failed_in_run"], (run.run,)).fetchone()
         succeeded, cut_short = attempts.get("succeeded", 0), attempts.get("interrupted", 0)
         return {"succeeded": succeeded, "failed": failed, "unfinished": cut_short}
+
+    def decisions(self, run: int, *, after: int = 0, most: int = 1000) -> list[Decide]:
+        """What the policy decided in *run*, *most* of the looks behind *after*, in order; a look stands until the next."""
+        if self._version < _HAS_DECISIONS:
+            return []
+        return [Decide(*row) for row in self._connection.execute(queries()["decisions"], (run, after, most))]
 
     def failed(self, work: int, *, after: int = 0, most: int = 1000) -> list[LostJob]:
         """Jobs of *work* that failed or are held, *most* of those with a number above *after*, in order."""

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dynamic_pipeline.journal import place, schema
+from dynamic_pipeline.journal.answers import STATES
 from dynamic_pipeline.journal.faults import JournalError, opening_fault
 from dynamic_pipeline.journal.identity import KEY_BYTES, job_key
 from dynamic_pipeline.journal.numbers import MOST_JOBS, first_of, seq_of
-from dynamic_pipeline.journal.operations import STATES
 from dynamic_pipeline.journal.readable import is_damage, readable_rows
 
-_TABLES = "works", "runs", "jobs", "attempts"
+_TABLES = "works", "runs", "jobs", "attempts"  # that are counted; decisions are saved too
 _TYPES: dict[str, type] = {"INTEGER": int, "TEXT": str, "BLOB": bytes}
 
 # A page that was never written may tell of an earlier time than its neighbours: a success stays one. And how far an
@@ -177,6 +177,8 @@ def _copy(old: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int
     left_out = _take(old, target, "works", "works", lambda row: _is_json(row["parts"]))
     tasks: dict[int, bytes] = dict(target.execute("SELECT work, task FROM works").fetchall())
     left_out += _take(old, target, "runs", "runs", lambda row: row["work"] in tasks)
+    runs_kept = {run for (run,) in target.execute("SELECT run FROM runs")}
+    _take(old, target, "decisions", "decisions", lambda row: row["run"] in runs_kept)  # for people only
     left_out += _take(
         old,
         target,

@@ -14,10 +14,22 @@ from dynamic_pipeline.journal.faults import JournalError, damaged, opening_fault
 from dynamic_pipeline.journal.place import APPLICATION_ID
 from dynamic_pipeline.journal.queries import read_sql
 
-VERSION = 1
+VERSION = 2
 _OLDEST_SQLITE = (3, 31, 0)
-# From each version to the next: statements, run in one transaction with all later steps.
-LADDER: Mapping[int, Callable[[sqlite3.Connection], None]] = {}
+
+
+def _made_here(table: str) -> Callable[[sqlite3.Connection], None]:
+    """The step to a version that has one table more, which has not changed since."""
+
+    def step(connection: sqlite3.Connection) -> None:
+        (text,) = (text for text in expected_schema() if text.startswith(f"CREATE TABLE {table}("))
+        connection.execute(text)
+
+    return step
+
+
+# From each version to the next: what is run, in one transaction with all later steps.
+LADDER: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _made_here("decisions")}
 
 
 def connect(path: Path, mode: str, *, timeout_s: float = 5.0) -> sqlite3.Connection:

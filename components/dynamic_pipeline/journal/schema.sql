@@ -1,4 +1,4 @@
--- The journal, version 1. Kept to what SQLite 3.31 knows. Its text is compared with what a file holds before
+-- The journal, version 2. Kept to what SQLite 3.31 knows. Its text is compared with what a file holds before
 -- the file is trusted: a change here is a new version, with a step on the ladder in schema.py.
 --
 -- *_us are microseconds since the epoch, for people only: nothing is decided by them.
@@ -70,3 +70,16 @@ CREATE TABLE attempts(
   result_chars INTEGER,                      -- length of the result, also when it was too long to keep
   result TEXT,                               -- JSON
   PRIMARY KEY(job, number, run)) WITHOUT ROWID;
+
+-- What the policy saw and decided: a row for each look that differs from the one before. Since version 2.
+CREATE TABLE decisions(
+  run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
+  look INTEGER NOT NULL CHECK(look >= 1),    -- which one of the run; those left out were like the one before
+  at_us INTEGER NOT NULL,
+  workers INTEGER NOT NULL,                  -- that it decided for
+  reason TEXT NOT NULL,
+  -- What it saw, see scaling.Load.
+  queued INTEGER NOT NULL, in_flight INTEGER NOT NULL, waiting INTEGER NOT NULL, allowed INTEGER NOT NULL,
+  delayed INTEGER NOT NULL, clock_us INTEGER NOT NULL, busy_us INTEGER NOT NULL, started INTEGER NOT NULL,
+  ended INTEGER NOT NULL, capacity INTEGER NOT NULL, overloads INTEGER NOT NULL,
+  PRIMARY KEY(run, look)) WITHOUT ROWID;

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from dynamic_pipeline.journal import operations as ops
 from dynamic_pipeline.journal import place, schema
+from dynamic_pipeline.journal.answers import LETTERS, Answer, Rejected
 from dynamic_pipeline.journal.faults import JournalError, fault_of, opening_fault
 from dynamic_pipeline.journal.intake import Intake
 from dynamic_pipeline.journal.numbers import MOST_JOBS, first_of
@@ -41,15 +42,16 @@ class Store:
         self._connection = connection
         self._intake: Intake | None = None
         self.run: OpenRun | None = None  # since `begin_run`
-        self._handlers: dict[type, Callable[[Sequence[Any]], list[ops.Answer]]] = {
-            ops.Accept: self._accept,
-            ops.Skip: self._skip,
+        self._handlers: dict[type, Callable[[Sequence[Any]], list[Answer]]] = {
+            ops.Accept: lambda group: list(map(self._open_intake().accept, group)),
+            ops.Skip: lambda group: list(map(self._open_intake().skip, group)),
             ops.Start: self._start,
             ops.Pid: self._note_pids,
             ops.Finish: self._finish,
+            ops.Decide: lambda group: self._many("decide", [(self._numbers()[0], *op) for op in group]),
             ops.EndRun: self._end_run,
             ops.Reopen: self._reopen,
-            ops.Pending: self._pending,
+            ops.Pending: lambda group: list(map(self._open_intake().pending, group)),
             ops.Barrier: lambda group: [True] * len(group),
         }
 
@@ -105,7 +107,7 @@ class Store:
         self.run, self._intake = self.transactions.write(begin)
         return self.run
 
-    def apply(self, batch: Sequence[ops.Operation]) -> list[ops.Answer]:
+    def apply(self, batch: Sequence[ops.Operation]) -> list[Answer]:
         """Do all of *batch* in one transaction; an answer for each.
 
         An operation that SQLite does not take for its data is answered by `Rejected`, and the others are done.
@@ -149,8 +151,8 @@ class Store:
     def _execute(self, statement: str, values: Any = ()) -> sqlite3.Cursor:
         return self._connection.execute(statement, values)
 
-    def _apply_at_once(self, batch: Sequence[ops.Operation]) -> list[ops.Answer]:
-        answers: list[ops.Answer] = []
+    def _apply_at_once(self, batch: Sequence[ops.Operation]) -> list[Answer]:
+        answers: list[Answer] = []
         intake = self._open_intake()
         intake.begin()
         for kind, group in groupby(batch, type):
@@ -158,15 +160,15 @@ class Store:
         intake.write_mark()
         return answers
 
-    def _apply_one_by_one(self, batch: Sequence[ops.Operation]) -> list[ops.Answer]:
-        answers: list[ops.Answer] = []
+    def _apply_one_by_one(self, batch: Sequence[ops.Operation]) -> list[Answer]:
+        answers: list[Answer] = []
         intake = self._open_intake()
         intake.begin()
         for op in batch:
             with self._savepoint(intake) as culprit:
                 answers += self._handlers[type(op)]([op])
             if culprit:
-                answers.append(ops.Rejected(culprit[0]))
+                answers.append(Rejected(culprit[0]))
         intake.write_mark()
         return answers
 
@@ -188,15 +190,7 @@ class Store:
 
     # --- one method per operation, for a group of them ---
 
-    def _accept(self, group: Sequence[ops.Accept]) -> list[ops.Answer]:
-        intake = self._open_intake()
-        return [intake.accept(op) for op in group]
-
-    def _skip(self, group: Sequence[ops.Skip]) -> list[ops.Answer]:
-        intake = self._open_intake()
-        return [intake.skip(op) for op in group]
-
-    def _start(self, group: Sequence[ops.Start]) -> list[ops.Answer]:
+    def _start(self, group: Sequence[ops.Start]) -> list[Answer]:
         run, first = self._numbers()
         return self._many(
             "start",
@@ -206,30 +200,43 @@ class Store:
             ],
         )
 
-    def _note_pids(self, group: Sequence[ops.Pid]) -> list[ops.Answer]:
+    def _note_pids(self, group: Sequence[ops.Pid]) -> list[Answer]:
         run, first = self._numbers()
         return self._many(
             "note_pid", [(op.pid, op.pid_start, first + op.seq, op.number, run) for op in group]
         )
 
-    def _finish(self, group: Sequence[ops.Finish]) -> list[ops.Answer]:
+    def _finish(self, group: Sequence[ops.Finish]) -> list[Answer]:
         run, first = self._numbers()
         answers = self._many(
             "finish_attempt",
             [
-                (outcome, ended_us, code, signal, error, chars, result, first + seq, number, run)
-                for seq, number, outcome, ended_us, _, error, code, signal, chars, result in group
+                (
+                    outcome,
+                    end,
+                    code,
+                    signal,
+                    error,
+                    chars,
+                    result,
+                    worker,
+                    end - took if took else 0,
+                    first + seq,
+                    number,
+                    run,
+                )
+                for seq, number, outcome, end, _, error, code, signal, chars, result, worker, took in group
             ],
         )
         jobs = [
-            (ops.LETTERS[state], 1, first + op.seq)
+            (LETTERS[state], 1, first + op.seq)
             for op, is_done in zip(group, answers, strict=True)
             if is_done and (state := op.state) is not None
         ]
         self._connection.executemany(queries()["finish_job"], jobs)
         return answers
 
-    def _many(self, name: str, rows: list[tuple[Any, ...]]) -> list[ops.Answer]:
+    def _many(self, name: str, rows: list[tuple[Any, ...]]) -> list[Answer]:
         """Change exactly one row by each of *rows*, or tell for a single one that it changed none: the fence."""
         changed = self._connection.executemany(queries()[name], rows).rowcount
         if changed == len(rows):
@@ -238,9 +245,9 @@ class Store:
             raise _Careful
         return [False]
 
-    def _end_run(self, group: Sequence[ops.EndRun]) -> list[ops.Answer]:
+    def _end_run(self, group: Sequence[ops.EndRun]) -> list[Answer]:
         run, first = self._numbers()
-        answers: list[ops.Answer] = []
+        answers: list[Answer] = []
         for op in group:
             row = op.ended_us, op.exit_code, op.succeeded, op.failed, op.held, op.unfinished, run
             answers.append(self._execute(queries()["end_run"], row).rowcount == 1)
@@ -248,14 +255,10 @@ class Store:
             self._execute(queries()["close_attempts"], values)
         return answers
 
-    def _reopen(self, group: Sequence[ops.Reopen]) -> list[ops.Answer]:
+    def _reopen(self, group: Sequence[ops.Reopen]) -> list[Answer]:
         _, first = self._numbers()
         limits = first, first + MOST_JOBS
-        return [self._execute(queries()["reopen"], (*limits, ops.LETTERS[op.state])).rowcount for op in group]
-
-    def _pending(self, group: Sequence[ops.Pending]) -> list[ops.Answer]:
-        intake = self._open_intake()
-        return [intake.pending(op) for op in group]
+        return [self._execute(queries()["reopen"], (*limits, LETTERS[op.state])).rowcount for op in group]
 
     def _open_intake(self) -> Intake:
         assert self._intake is not None, "begin_run comes first"

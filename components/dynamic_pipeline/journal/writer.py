@@ -8,8 +8,9 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from dynamic_pipeline.handover import Handover
+from dynamic_pipeline.journal.answers import Answer
 from dynamic_pipeline.journal.faults import JournalError, JournalStuck
-from dynamic_pipeline.journal.operations import Answer, Operation
+from dynamic_pipeline.journal.operations import Operation
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.owned_thread import OwnedThread
 

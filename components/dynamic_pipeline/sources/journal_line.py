@@ -9,8 +9,12 @@ from dynamic_pipeline.executors import ResizableExecutor
 from dynamic_pipeline.gates import GatedEvents, GatedExecutor
 from dynamic_pipeline.handover import Bell, Handover
 from dynamic_pipeline.journal.faults import JournalError
+from dynamic_pipeline.journal.operations import Decide
 from dynamic_pipeline.journal.writer import JournalWriter
+from dynamic_pipeline.scaling import Decision, Load
 from dynamic_pipeline.sources.journaled import JournaledSource
+
+_TELLING = [Load._fields.index(name) for name in ("queued", "in_flight", "waiting", "delayed", "limit")]
 
 
 class JournalLine:
@@ -24,6 +28,16 @@ class JournalLine:
         # Set by `stand_between`; called on the journal's thread.
         self.tell: Callable[[str], object] = bool
         self.crashed: Callable[[str, BaseException], object] = lambda *_: None
+        self._looks = 0
+        self._noted: tuple[object, ...] = ()
+
+    def note_decision(self, load: Load, decision: Decision) -> None:
+        """Of the supervisor's thread, at each look. One that is like the one before is not written down."""
+        self._looks += 1
+        news = (decision, *(load[at] for at in _TELLING))
+        if news != self._noted:
+            self._noted = news
+            self.writer.post(Decide.of(self._looks, decision.limit, decision.reason, load))
 
     def stand_between(
         self,

@@ -9,20 +9,11 @@ from dynamic_pipeline.errors import SourceStopped
 from dynamic_pipeline.gates import GatedEvents
 from dynamic_pipeline.handover import Bell, Handover
 from dynamic_pipeline.jobs import Job, JobState
+from dynamic_pipeline.journal.answers import Accepted, Skipped, StoredJob
 from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.held import Caution
 from dynamic_pipeline.journal.numbers import MOST_JOBS
-from dynamic_pipeline.journal.operations import (
-    Accept,
-    Accepted,
-    Barrier,
-    InputMark,
-    NewJob,
-    Pending,
-    Skip,
-    Skipped,
-    StoredJob,
-)
+from dynamic_pipeline.journal.operations import Accept, Barrier, InputMark, NewJob, Pending, Skip
 from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.records import Record
 from dynamic_pipeline.sources.batches import Batch, Batches
