@@ -310,6 +310,35 @@ def test_each_run_is_listed_with_what_it_has_done_itself(tmp_path: Path) -> None
     assert 0 < killed["unfinished"] <= 3
 
 
+def test_each_change_of_the_pool_is_told_with_what_the_policy_saw(tmp_path: Path) -> None:
+    """The latest run's, in order; the looks that changed nothing only where they are asked for."""
+    (tmp_path / "in").write_text("".join(f"{number}\n" for number in range(12)))
+    options = ("--min-workers", "1", "--max-workers", "3", "--check-interval", "50ms")
+    thresholds = ("--grow-threshold", "4", "--shrink-threshold", "1")
+    assert 0 == run(tmp_path, *options, *thresholds, script="sleep 0.2")
+    changes = as_json(tmp_path, "decisions", "--json")
+    looks = as_json(tmp_path, "decisions", "--json", "--all")
+
+    assert [(1, 2), (2, 3)] == [(one["allowed"], one["workers"]) for one in changes[:2]]
+    assert all(
+        one["reason"] == f"backlog {one['queued'] + one['in_flight'] + one['waiting']} >= 4"
+        for one in changes[:2]
+    )
+    assert changes == [one for one in looks if one["allowed"] != one["workers"]]
+    assert len(looks) > len(changes)
+    assert sorted(one["look"] for one in looks) == [one["look"] for one in looks]
+    first, *_ = told(tmp_path, "decisions")
+    assert "  1 -> 2  backlog" in first
+
+
+def test_before_the_first_run_there_are_no_decisions(tmp_path: Path) -> None:
+    """The way out is told."""
+    done = pipeline(tmp_path, "decisions")
+
+    assert 4 == done.returncode
+    assert b"there is no journal" in done.stderr
+
+
 def test_a_backup_of_a_damaged_journal_blames_the_journal_and_leaves_nothing(tmp_path: Path) -> None:
     """The way out is told, and the next try does not find half a copy."""
     (tmp_path / "in").write_text("".join(f"{number:0300}\n" for number in range(300)))

@@ -19,6 +19,7 @@ from tests.acceptance.conftest import PATIENCE_S, PIPELINE, Starter
 from tests.acceptance.test_simulation import press_until_it_counts
 
 HOSTILE = b"a\nb\0]]>&<\x1b[31m\0\xff\xfe\0\xe2\x80\xae$(touch canary)\0'\"\0"
+_SLOW_AND_FAILING = 'test "$1" != 2 || test -e again || { touch again; exit 1; }; sleep 0.1; test "$1" != 3'
 FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 
 
@@ -54,6 +55,34 @@ def test_a_row_per_job_in_the_columns_of_gnu_parallel(run: Starter, tmp_path: Pa
     assert ["2", "2", "0", "0", "4"] == [row[5] for row in found]
     assert all((row[1], row[4], len(row[3])) == (":", "0", 10) for row in found)
     assert found[2][8] == f"sh -c {shlex.quote(script)} sh kill"
+
+
+def test_a_recorded_trace_is_what_simulate_reads(run: Starter, tmp_path: Path) -> None:
+    """A line per job that is over: when it came and was accepted, each attempt's seconds, and how it went; none half written."""
+    options = ("--record-trace", "trace.jsonl", "--max-retries", "1", "-j", "2")
+    done = run("run", "-i", "-", *options, "--", "sh", "-c", _SLOW_AND_FAILING, "sh", stdin="1\n2\n3\n4\n")
+    assert done.process.returncode == 1
+    lines = json_lines(tmp_path / "trace.jsonl")
+    simulated = run(
+        "simulate", "--trace", str(tmp_path / "trace.jsonl"), "--policy", "fixed", "--format", "json"
+    )
+    assert simulated.process.returncode == 0
+
+    assert [[False, False], [False, True], [True], [True]] == sorted(line["ok"] for line in lines)
+    assert all(0 <= line["t"] <= line["accepted"] for line in lines)
+    assert all(
+        seconds >= 0.1 for line in lines for seconds, ok in zip(line["svc"], line["ok"], strict=True) if ok
+    )
+    found = json.loads(simulated.stdout)["policies"]["fixed"]
+    assert (3, 1) == (found["jobs_succeeded"], found["jobs_failed"])
+
+
+def test_a_trace_of_the_simulated_load_can_be_recorded(run: Starter, tmp_path: Path) -> None:
+    """Without a journal, and without records."""
+    done = run("run", "--jobs", "20", "--time-scale", "0.01", "--record-trace", "trace.jsonl")
+    assert done.process.returncode in (0, 1)
+
+    assert 20 == len(json_lines(tmp_path / "trace.jsonl"))
 
 
 def test_hostile_records_keep_every_file_whole(run: Starter, tmp_path: Path) -> None:
@@ -133,7 +162,7 @@ def test_a_full_disk_is_exit_4_and_never_0(run: Starter, option: str) -> None:
     assert f"pipeline: error: {option} /dev/full cannot be written: No space left on device" in done.stderr
 
 
-@pytest.mark.parametrize("option", ["--joblog", "--results", "--junit", "--summary-json"])
+@pytest.mark.parametrize("option", ["--joblog", "--results", "--junit", "--summary-json", "--record-trace"])
 def test_a_place_that_cannot_be_written_is_exit_4_before_the_first_job(run: Starter, option: str) -> None:
     """One line that names it; no job runs."""
     done = run("run", "-i", "-", option, "no/such/place", "--", "touch", "{}", stdin="canary\n")

@@ -1,4 +1,4 @@
-"""`status`, `runs`, `failed`: what the journal tells, also beside a run that writes to it."""
+"""`status`, `runs`, `failed`, `decisions`: what the journal tells, also beside a run that writes to it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 from dynamic_pipeline.cli.journal_access import Refused, StateDir, path_of, reading
 
 if TYPE_CHECKING:
+    from dynamic_pipeline.journal.operations import Decide
     from dynamic_pipeline.journal.reader import LostJob, Reader, RunLine
 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object, or one a line.")]
@@ -76,6 +77,39 @@ def failed(
             for job in jobs:
                 typer.echo(_lost(job, format), nl=False)
             after = jobs[-1].seq
+
+
+def decisions(
+    state_dir: StateDir = None,
+    *,
+    as_json: _Json = False,
+    all_looks: Annotated[
+        bool, typer.Option("--all", help="Those too that changed nothing, where they saw something new.")
+    ] = False,
+) -> None:
+    """Why the latest run had as many workers as it had: what the policy saw, and decided."""
+    with reading(path_of(state_dir)) as reader:
+        latest = reader.runs(1)
+        after = 0
+        while latest and (found := reader.decisions(latest[0].run, after=after)):
+            for one in found:
+                if all_looks or one.workers != one.allowed:
+                    typer.echo(json.dumps(_decision(one)) if as_json else _decision_line(one))
+            after = found[-1].look
+
+
+def _decision(one: Decide) -> dict[str, Any]:
+    fields = one._asdict()
+    for name in ("at", "clock", "busy"):
+        fields[f"{name}_s"] = fields.pop(f"{name}_us") / _US_PER_S
+    return fields
+
+
+def _decision_line(one: Decide) -> str:
+    from dynamic_pipeline.views.escape import escape  # noqa: PLC0415 - `--help` does not need it
+
+    seen = f"{one.queued} queued, {one.in_flight} in flight, {one.waiting} waiting, {one.ended} ended"
+    return f"{_when(one.at_us)}  {one.allowed} -> {one.workers}  {escape(one.reason)}  ({seen})"
 
 
 def _state(run: RunLine, path: Path) -> str:

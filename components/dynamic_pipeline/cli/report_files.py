@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dynamic_pipeline.sinks.failed_records import FailedRecordsSink
     from dynamic_pipeline.sinks.files import CompleteFile, GrowingFile
     from dynamic_pipeline.sinks.junit import JunitSink
+    from dynamic_pipeline.sinks.trace import TraceSink
 
 
 def check_reports(request: Request) -> None:
@@ -37,6 +38,7 @@ def check_reports(request: Request) -> None:
     """
     grows = {"--joblog": request.joblog, "--results": request.results}
     given = grows | {"--junit": request.junit, "--summary-json": request.summary_json}
+    given["--record-trace"] = request.record_trace
     seen: dict[str, str] = {}
     for option, name in given.items():
         if name is None or (name == "-" and option == "--results"):
@@ -63,7 +65,7 @@ def _check_path(option: str, path: str, *, may_hold_rows: bool) -> None:
         return  # opening it will tell
     if stat.S_ISDIR(found.st_mode):
         raise UsageError(f"{option} {path}: is a folder")
-    if option in {"--junit", "--summary-json"} and not stat.S_ISREG(found.st_mode):
+    if option not in {"--joblog", "--results"} and not stat.S_ISREG(found.st_mode):
         raise UsageError(f"{option} {path}: is no file that could be replaced when the report is complete")
     if not may_hold_rows and stat.S_ISREG(found.st_mode) and found.st_size:
         raise UsageError(f"{option} {path}: holds something already", hint=f"{option} +{path} appends to it")
@@ -87,6 +89,7 @@ class ReportFiles:
         self._headers: Mapping[str, bytes] = {}
         self._junit: JunitSink | None = None
         self._failed: FailedRecordsSink | None = None
+        self.trace: TraceSink | None = None
         self._complete: list[CompleteFile] = []  # JUnit's, and the summary's
         self._summary: CompleteFile | None = None
         self._started = datetime.now().astimezone()
@@ -110,6 +113,11 @@ class ReportFiles:
         try:
             if request.summary_json is not None:
                 self._summary = self._complete_file("--summary-json", request.summary_json)
+            if request.record_trace is not None:
+                from dynamic_pipeline.sinks.trace import TraceSink  # noqa: PLC0415 - only where it was asked for
+
+                self.trace = TraceSink(self._complete_file("--record-trace", request.record_trace))
+                self.sinks.append(self.trace)
             if self.describe is not None:
                 self._open_sinks(self.describe)
         except OutputError:
@@ -202,6 +210,11 @@ class ReportFiles:
                 problems.append("the input was not read to its end: what is left of it is not in this report")
             try:
                 self._junit.finish(errors=problems, started=self._started, elapsed_s=self.elapsed_s)
+            except OutputError as error:
+                errors.append(str(error))
+        if self.trace is not None and not summary.is_mute:
+            try:
+                self.trace.finish()
             except OutputError as error:
                 errors.append(str(error))
         if errors and code not in {INTERNAL, READER_GONE}:

@@ -48,6 +48,7 @@ class Request:
     results: str | None = None  # the same, or - for stdout
     junit: str | None = None
     summary_json: str | None = None
+    record_trace: str | None = None
     again: tuple[str, ...] = ()  # the words of the command line, without its inputs
     jobs: int | None = None
     duration: str | None = None

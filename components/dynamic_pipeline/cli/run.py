@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 from dynamic_pipeline.cli.given import given_words
-from dynamic_pipeline.cli.options import JOURNAL, POOL, REPORT, SET, SIM, STOP, WORK, flag, key, text
+from dynamic_pipeline.cli.options import (
+    JOURNAL,
+    POOL,
+    REPORT,
+    SET,
+    SIM,
+    STOP,
+    WORK,
+    flag,
+    given_keys,
+    key,
+    text,
+)
 from dynamic_pipeline.cli.request import Request
 
 
@@ -120,6 +132,10 @@ def run(
         str | None,
         text("FILE", "How it ended, as one JSON object.", REPORT),
     ] = None,
+    record_trace: Annotated[
+        str | None,
+        text("FILE", "When jobs came and how long they took, for `simulate --trace FILE`.", REPORT),
+    ] = None,
     jobs: Annotated[
         int | None,
         typer.Option(metavar="N", min=0, help="Stop after N simulated jobs.", rich_help_panel=SIM),
@@ -159,7 +175,9 @@ def run(
     ] = None,
     min_workers: Annotated[str | None, key("--min-workers", "N", "Never fewer workers.", POOL)] = None,
     max_workers: Annotated[str | None, key("--max-workers", "N", "Never more workers.", POOL)] = None,
-    policy: Annotated[str | None, key("--policy", "threshold|fixed", "How the pool is sized.", POOL)] = None,
+    policy: Annotated[
+        str | None, key("--policy", "threshold|target|fixed", "How the pool is sized.", POOL)
+    ] = None,
     grow_threshold: Annotated[
         str | None, key("--grow-threshold", "N", "Backlog that adds a worker.", POOL)
     ] = None,
@@ -211,26 +229,7 @@ def run(
 
     The first Ctrl+C lets accepted jobs finish, the second ends them, the third leaves at once.
     """
-    options = {
-        "pipeline.min_workers": ("--min-workers", min_workers),
-        "pipeline.max_workers": ("--max-workers", max_workers),
-        "pipeline.grow_threshold": ("--grow-threshold", grow_threshold),
-        "pipeline.shrink_threshold": ("--shrink-threshold", shrink_threshold),
-        "pipeline.check_interval": ("--check-interval", check_interval),
-        "pipeline.failure_rate": ("--failure-rate", failure_rate),
-        "pipeline.queue_capacity": ("--queue-capacity", queue_capacity),
-        "pipeline.max_retries": ("--max-retries", max_retries),
-        "pipeline.timeout": ("--timeout", timeout),
-        "scaling.policy": ("--policy", policy),
-        "shutdown.drain": ("--drain", drain),
-        "shutdown.drain_timeout": ("--drain-timeout", drain_timeout),
-        "shutdown.kill_grace": ("--kill-grace", kill_grace),
-        "load.profile": ("--profile", profile),
-        "log.format": ("--log-format", log_format),
-        "journal.state_dir": ("--state-dir", state_dir),
-        "journal.durability": ("--durability", durability),
-        "journal.orphans": ("--orphans", orphans),
-    }
+    options = given_keys(locals())
     request = Request(
         command=tuple(command or ()),
         inputs=tuple(inputs or ()),
@@ -255,13 +254,14 @@ def run(
         results=results,
         junit=junit,
         summary_json=summary_json,
+        record_trace=record_trace,
         again=given_words(context),
         jobs=jobs,
         duration=duration,
         seed=seed,
         time_scale=time_scale,
         config=config,
-        options={name: (option, value) for name, (option, value) in options.items() if value is not None},
+        options=options,
         sets=tuple(sets or ()),
         fixed_workers=fixed_workers,
     )

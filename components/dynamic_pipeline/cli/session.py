@@ -165,7 +165,7 @@ def conduct(
         task.journal.begin(retry_failed=task.retries_failed)
     started = Run(
         task.work,
-        task.source,
+        task.source if task.reports.trace is None else task.reports.trace.watch(task.source),
         policy=rules.scaling,
         retry=rules.retry,
         check_interval_s=settings.pipeline.check_interval,

@@ -21,20 +21,17 @@ _LONGEST_TIME_S = (
 
 
 class TraceJob(NamedTuple):
-    """A job that comes at *at_s*; the last of its attempts stands for all that follow."""
+    """A job that comes at *at_s*. With a last attempt that fails it has failed for good."""
 
     at_s: float  # since the start
     attempts: tuple[tuple[float, bool], ...]  # seconds, and whether it goes well
     accepted_s: float | None = None  # when the queue had room for it; None: nobody has noted it
 
-    def attempt(self, number: int) -> tuple[float, bool]:
-        return self.attempts[min(number, len(self.attempts)) - 1]
-
     def work_s(self, max_retries: int) -> float:
         """Seconds that all attempts at it take."""
-        tried = [self.attempt(number) for number in range(1, max_retries + 2)]
-        first_good = next((at for at, (_, is_ok) in enumerate(tried) if is_ok), max_retries)
-        return sum(seconds for seconds, _ in tried[: first_good + 1])
+        tried = self.attempts[: max_retries + 1]
+        tries = next((at for at, (_, is_ok) in enumerate(tried, 1) if is_ok), len(tried))
+        return sum(seconds for seconds, _ in tried[:tries])
 
 
 class Trace(NamedTuple):

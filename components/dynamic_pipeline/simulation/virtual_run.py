@@ -143,9 +143,11 @@ class VirtualRun:
             self._pass_time(min(tick_s, end_s, come_s, self._orchestrator.hand.retries.next_due_s()))
             if end_s <= self._now_s:
                 _, _, future, attempt = heappop(self._ends)
-                seconds, is_ok = self._trace.jobs[attempt.job.id - 1].attempt(attempt.number)
-                ended = Succeeded(None, seconds, "") if is_ok else Failed("simulated", seconds, "")
-                self._calls.end(future, ended)
+                attempts = self._trace.jobs[attempt.job.id - 1].attempts
+                seconds, is_ok = attempts[attempt.number - 1]
+                is_retryable = attempt.number < len(attempts)
+                failed = Failed("simulated", seconds, "", is_retryable)
+                self._calls.end(future, Succeeded(None, seconds, "") if is_ok else failed)
             elif come_s <= self._now_s:
                 self._came_s.append(come_s)
             elif tick_s <= self._now_s:
@@ -191,7 +193,7 @@ class VirtualRun:
     def _step(self) -> None:
         """Offer what has come, as far as there is room, and let the orchestrator go on."""
         while True:
-            while self._offered < self._due and not self._backlog.is_full:
+            while self._offered < self._due and self._backlog.has_room():
                 self._offered, self._offered_s = self._offered + 1, self._now_s
                 self._backlog.put(Job(self._offered, None))
             if self._offered == self._due and self._next_s() == _NEVER:
@@ -200,7 +202,7 @@ class VirtualRun:
             for event in self._events.take_nowait():
                 self._note(event)
             self._most_backlog = max(self._most_backlog, self._orchestrator.load().backlog)
-            if self._is_done or self._backlog.is_full or self._offered == self._due:
+            if self._is_done or self._offered == self._due or not self._backlog.has_room():
                 return
 
     def _note(self, event: ev.Event) -> None:
@@ -218,4 +220,6 @@ class VirtualRun:
         if attempt.number == 1:
             self._waits_s.append(self._now_s - self._came_s[attempt.job.id - 1])
         self._begun += 1
-        heappush(self._ends, (self._now_s + job.attempt(attempt.number)[0], self._begun, future, attempt))
+        heappush(
+            self._ends, (self._now_s + job.attempts[attempt.number - 1][0], self._begun, future, attempt)
+        )
