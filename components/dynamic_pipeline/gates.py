@@ -22,6 +22,7 @@ from dynamic_pipeline.journal.writer import JournalWriter
 from dynamic_pipeline.lean_future import LeanFuture
 from dynamic_pipeline.reports import CallReport, CommandReport
 
+_MOST_OUTPUTS = 1000  # ends of outputs of failed jobs that a run keeps: four megabytes
 _UNRECORDED = "executed, not recorded: the journal had failed"
 _NOT_BEGUN = "not started: its start could not be recorded"
 
@@ -99,6 +100,7 @@ class GatedEvents:
         self._capacity = capacity
         self._on_failed = on_failed
         self._put = self._passed = 0  # batches; each written by one thread
+        self._outputs = 0  # of failed jobs that were kept
         self._has_failed = False
         self.ended = 0  # jobs whose end was recorded, or never will be
         self.unrecorded: list[int] = []  # numbers of jobs that were executed, and are not in the journal
@@ -109,7 +111,11 @@ class GatedEvents:
 
     def put_all(self, events: Iterable[ev.Event]) -> None:
         batch = list(events)
-        finishes = [(at, op) for at, event in enumerate(batch) if (op := finish_of(event)) is not None]
+        finishes = []
+        for at, event in enumerate(batch):
+            if (op := finish_of(event, keeps_output=self._outputs < _MOST_OUTPUTS)) is not None:
+                finishes.append((at, op))
+                self._outputs += op.output is not None
         answers: list[object] = []
 
         def hand_on(answer: object) -> None:
@@ -145,7 +151,7 @@ class GatedEvents:
             self._on_failed(error)
 
 
-def finish_of(event: ev.Event) -> Finish | None:
+def finish_of(event: ev.Event, *, keeps_output: bool = True) -> Finish | None:
     """What the journal is told of *event*; None where it is no end of an attempt that counts."""
     match event:
         case ev.JobSucceeded(attempt, outcome):
@@ -164,14 +170,17 @@ def finish_of(event: ev.Event) -> Finish | None:
             )
         case ev.JobRetrying(attempt, failed, _) | ev.JobFailed(attempt, failed):
             code, signum = _codes(failed.value)
+            is_final = isinstance(event, ev.JobFailed)
+            tail = getattr(failed.value, "tail", None) if is_final and keeps_output else None
             return Finish.of(
                 attempt.job.id,
                 attempt.number,
                 _how(failed),
-                will_retry=isinstance(event, ev.JobRetrying),
+                will_retry=not is_final,
                 error=failed.error,
                 exit_code=code,
                 signal=signum,
+                output=None if tail is None else tail() or None,
                 worker=failed.worker,
                 elapsed_s=failed.elapsed_s,
             )

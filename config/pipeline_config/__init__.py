@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline_config.describe import ConfigKey, config_keys, json_schema, show
+    from pipeline_config.describe import ConfigKey, config_keys, json_schema, show, values
     from pipeline_config.durations import DurationError, format_duration, parse_duration
     from pipeline_config.layers import Override
     from pipeline_config.loading import Loaded, load
@@ -27,10 +27,11 @@ __all__ = [
     "load",
     "parse_duration",
     "show",
+    "values",
 ]
 
 _HOMES = {
-    "describe": ("ConfigKey", "config_keys", "json_schema", "show"),
+    "describe": ("ConfigKey", "config_keys", "json_schema", "show", "values"),
     "durations": ("DurationError", "format_duration", "parse_duration"),
     "layers": ("Override",),
     "loading": ("Loaded", "load"),

@@ -18,7 +18,7 @@ from dynamic_pipeline.journal.faults import JournalBroken, JournalError
 from dynamic_pipeline.journal.operations import Finish
 from dynamic_pipeline.journal.store import Store
 from dynamic_pipeline.journal.writer import JournalWriter
-from dynamic_pipeline.reports import CallReport, CommandReport
+from dynamic_pipeline.reports import CallReport, CallTrace, CommandReport
 from dynamic_pipeline.spool import Spool
 
 from tests.doubles import PATIENCE_S, Gate, ManualExecutor, ScriptedWork, Spawned, kinds, wait_until
@@ -432,6 +432,20 @@ CASES = [
     Case(failed(1, "timeout after 5s"), "timeout", error="timeout after 5s"),
     Case(retrying(1), "failed", error="exit 1", will_retry=True),
 ]
+
+
+def test_of_a_failure_for_good_the_end_of_its_output_is_kept() -> None:
+    """Not of one that is tried again."""
+    trace = CallTrace("Traceback: nowhere")
+    for_good = finish_of(ev.JobFailed(attempt(1), Failed("exit 1", 0.1, "worker-01", value=trace)))
+    again = finish_of(ev.JobRetrying(attempt(1), Failed("exit 1", 0.1, "worker-01", value=trace), 3))
+    unkept = finish_of(
+        ev.JobFailed(attempt(1), Failed("exit 1", 0.1, "worker-01", value=trace)), keeps_output=False
+    )
+
+    assert (b"Traceback: nowhere", None, None) == tuple(
+        found and found.output for found in (for_good, again, unkept)
+    )
 
 
 @pytest.mark.parametrize("case", CASES)

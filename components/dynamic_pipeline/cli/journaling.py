@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread
 
-from pipeline_config import Settings
+from pipeline_config import Loaded, values
 
 from dynamic_pipeline.cli.left_behind import SHOWN, mark_forced, put_in_order
 from dynamic_pipeline.cli.request import Request
@@ -178,7 +178,7 @@ class Journal(JournalLine):
 
 def open_journal(
     request: Request,
-    settings: Settings,
+    loaded: Loaded,
     run_id: str,
     record_format: str,
     *,
@@ -193,6 +193,7 @@ def open_journal(
         JournalError: it cannot be used, or another run holds it. UsageError: `--resume` of other work.
         StoppedEarly: by *stop_signal*; the next run finds what this one has found.
     """
+    settings = loaded.settings
     path = Path(os.path.abspath(settings.journal.state_dir)) / "journal.db"  # noqa: PTH100 - as it was given
     durability = settings.journal.durability
     assert durability != "off", "then there is none"
@@ -214,6 +215,7 @@ def open_journal(
             host=socket.gethostname(),
             boot_id=boot_id(),
             pid=os.getpid(),
+            config=json.dumps(values(loaded)),
             input=" ".join(request.inputs or ("-",)),
             work=work,
         )

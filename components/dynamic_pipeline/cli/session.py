@@ -7,7 +7,7 @@ import signal
 import sys
 
 import pipeline_config
-from pipeline_config import ConfigError, Override, Settings
+from pipeline_config import ConfigError, Loaded, Override, Settings
 
 from dynamic_pipeline.cli.console import (
     STDERR,
@@ -47,7 +47,8 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
     keep_to_ourselves()
     try:
         request.check()
-        settings = load_settings(request)
+        loaded = load_settings(request)
+        settings = loaded.settings
         stop = Stop()
         if request.is_dry_run:
             return dry_run(request, stop)
@@ -70,7 +71,7 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
 
             journal = open_journal(
                 request,
-                settings,
+                loaded,
                 planned.reports.run_id,
                 planned.record_format,
                 stop_signal=signals.pending,
@@ -112,7 +113,7 @@ def _refuse(error: Exception) -> int:
     return refuse(with_hint(f"pipeline: error: {escape(text)}", getattr(error, "hint", "")), code)
 
 
-def load_settings(request: Request) -> Settings:
+def load_settings(request: Request) -> Loaded:
     """The settings in force.
 
     Raises:
@@ -125,7 +126,7 @@ def load_settings(request: Request) -> Settings:
             Override("scaling.policy", "fixed", "-j"),
         ]
     overrides += [Override.from_set(text) for text in request.sets]
-    return pipeline_config.load(request.config, overrides=overrides).settings
+    return pipeline_config.load(request.config, overrides=overrides)
 
 
 def log_path(settings: Settings) -> str:

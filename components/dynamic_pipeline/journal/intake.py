@@ -117,10 +117,13 @@ class Intake:
         self.place = self.place._replace(is_same=False)
 
     def _add_all(self, records: Sequence[ops.NewJob]) -> list[Accepted]:
-        last = self.place.last
+        last, known = self.place.last, {"work": self._run.work, "accepted_us": ops.now_us()}
         self._connection.executemany(
             queries()["add_job"],
-            [self._values(seq, record) for seq, record in enumerate(records, last + 1)],
+            [
+                {"job": number_of(self._run.work, seq), **known, **record._asdict()}
+                for seq, record in enumerate(records, last + 1)
+            ],
         )
         self.place = self.place._replace(last=last + len(records), met=self.place.met + len(records))
         return [_new(seq) for seq in range(last + 1, last + len(records) + 1)]
@@ -140,9 +143,6 @@ class Intake:
             self._add_all([record for record, known in zip(records, answer, strict=True) if known is None])
         )
         return [known or next(added) for known in answer]
-
-    def _values(self, seq: int, record: ops.NewJob) -> dict[str, object]:
-        return {"job": number_of(self._run.work, seq), "work": self._run.work, **record._asdict()}
 
 
 def _new(seq: int) -> Accepted:

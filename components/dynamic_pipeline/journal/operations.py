@@ -137,6 +137,7 @@ class Finish(NamedTuple):
     signal: int | None = None
     result_chars: int | None = None
     result: str | None = None
+    output: bytes | None = None  # the end of what a failure wrote
     worker: str = ""
     elapsed_us: int = 0  # that the work itself took
 
@@ -152,6 +153,7 @@ class Finish(NamedTuple):
         exit_code: int | None = None,
         signal: int | None = None,
         result: str | None = None,  # JSON
+        output: bytes | None = None,
         worker: str = "",
         elapsed_s: float = 0.0,
         ended_us: int | None = None,
@@ -167,6 +169,7 @@ class Finish(NamedTuple):
             None if signal is None else whole(signal),
             None if result is None else len(result),
             None if result is None or len(result) > RESULT_CHARS else text(result, RESULT_CHARS),
+            output,
             text(worker, LABEL_CHARS),
             whole(round(elapsed_s * _US_PER_S)),
         )

@@ -27,8 +27,8 @@ WHERE work = ? AND mark_digest IS NOT NULL ORDER BY run DESC LIMIT 1;
 UPDATE runs SET mark_source = ?, mark_offset = ?, mark_line = ?, mark_digest = ?, mark_records = ? WHERE run = ?;
 
 -- name: add_job
-INSERT INTO jobs(job, work, job_key, payload, source, line, problem, format, fields)
-VALUES (:job, :work, :key, :payload, :source, :line, :problem, :format, :fields);
+INSERT INTO jobs(job, work, job_key, payload, source, line, problem, format, fields, accepted_us)
+VALUES (:job, :work, :key, :payload, :source, :line, :problem, :format, :fields, :accepted_us);
 
 -- name: open_jobs
 SELECT count(*) FROM jobs WHERE job > ? AND job <= ? AND state IN ('Q', 'R');
@@ -77,10 +77,12 @@ WHERE outcome = 'interrupted';
 UPDATE attempts SET pid = ?, pid_start = ? WHERE job = ? AND number = ? AND run = ? AND outcome IS NULL;
 
 -- name: finish_attempt
+-- In the order of the fields of a Finish, then the run, and the number below the work's first job.
 -- Its work began when a worker was free for it, which may be long after the start was written down.
-UPDATE attempts SET outcome = ?, ended_us = ?, exit_code = ?, signal = ?, error = ?, result_chars = ?, result = ?,
-  worker = coalesce(nullif(?, ''), worker), started_us = max(started_us, ?)
-WHERE job = ? AND number = ? AND run = ? AND outcome IS NULL;
+UPDATE attempts SET outcome = ?3, ended_us = ?4, error = ?6, exit_code = ?7, signal = ?8, result_chars = ?9, result = ?10,
+  output = ?11, worker = coalesce(nullif(?12, ''), worker),
+  started_us = CASE WHEN ?13 THEN max(started_us, ?4 - ?13) ELSE started_us END
+WHERE job = ?1 + ?15 AND number = ?2 AND run = ?14 AND outcome IS NULL;
 
 -- name: finish_job
 UPDATE jobs SET state = ?, attempts = attempts + ? WHERE job = ?;

@@ -18,18 +18,16 @@ VERSION = 2
 _OLDEST_SQLITE = (3, 31, 0)
 
 
-def _made_here(table: str) -> Callable[[sqlite3.Connection], None]:
-    """The step to a version that has one table more, which has not changed since."""
-
-    def step(connection: sqlite3.Connection) -> None:
-        (text,) = (text for text in expected_schema() if text.startswith(f"CREATE TABLE {table}("))
-        connection.execute(text)
-
-    return step
+def _to_2(connection: sqlite3.Connection) -> None:
+    (text,) = (text for text in expected_schema() if text.startswith("CREATE TABLE decisions("))
+    connection.execute(text)
+    # The text of a table is then what schema.sql has, to the blank: that is what `check` compares.
+    connection.execute("ALTER TABLE jobs ADD COLUMN accepted_us INTEGER")
+    connection.execute("ALTER TABLE attempts ADD COLUMN output BLOB")
 
 
 # From each version to the next: what is run, in one transaction with all later steps.
-LADDER: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _made_here("decisions")}
+LADDER: Mapping[int, Callable[[sqlite3.Connection], None]] = {1: _to_2}
 
 
 def connect(path: Path, mode: str, *, timeout_s: float = 5.0) -> sqlite3.Connection:

@@ -48,7 +48,8 @@ CREATE TABLE jobs(
   problem TEXT NOT NULL,                     -- why no command can be made of it; empty when one can
   format TEXT NOT NULL,
   fields TEXT,                               -- JSON; NULL where the payload says it all
-  payload BLOB NOT NULL CHECK(typeof(payload) = 'blob'));  -- the record's bytes, whatever their encoding
+  payload BLOB NOT NULL CHECK(typeof(payload) = 'blob'), accepted_us INTEGER);
+  -- the record's bytes, whatever their encoding; accepted_us, since version 2, stands where ALTER TABLE puts it
 -- No index on job_key: a page of it would be written again for every job (half of the time it takes to accept one). Who has
 -- to find jobs by their keys sorts them first: see unmet in queries.sql.
 
@@ -68,8 +69,9 @@ CREATE TABLE attempts(
   exit_code INTEGER, signal INTEGER,
   error TEXT,
   result_chars INTEGER,                      -- length of the result, also when it was too long to keep
-  result TEXT,                               -- JSON
+  result TEXT, output BLOB,                               -- JSON
   PRIMARY KEY(job, number, run)) WITHOUT ROWID;
+-- output, since version 2: the end of what a failed command wrote, or of a call's traceback.
 
 -- What the policy saw and decided: a row for each look that differs from the one before. Since version 2.
 CREATE TABLE decisions(

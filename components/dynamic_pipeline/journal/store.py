@@ -208,26 +208,7 @@ class Store:
 
     def _finish(self, group: Sequence[ops.Finish]) -> list[Answer]:
         run, first = self._numbers()
-        answers = self._many(
-            "finish_attempt",
-            [
-                (
-                    outcome,
-                    end,
-                    code,
-                    signal,
-                    error,
-                    chars,
-                    result,
-                    worker,
-                    end - took if took else 0,
-                    first + seq,
-                    number,
-                    run,
-                )
-                for seq, number, outcome, end, _, error, code, signal, chars, result, worker, took in group
-            ],
-        )
+        answers = self._many("finish_attempt", [(*op, run, first) for op in group])
         jobs = [
             (LETTERS[state], 1, first + op.seq)
             for op, is_done in zip(group, answers, strict=True)
