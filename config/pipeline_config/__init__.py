@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline_config.describe import ConfigKey, config_keys, json_schema, show, values
+    from pipeline_config.describe import ConfigKey, chosen_values, config_keys, json_schema, show
     from pipeline_config.durations import DurationError, format_duration, parse_duration
     from pipeline_config.layers import Override
     from pipeline_config.loading import Loaded, load
@@ -21,17 +21,17 @@ __all__ = [
     "Loaded",
     "Override",
     "Settings",
+    "chosen_values",
     "config_keys",
     "format_duration",
     "json_schema",
     "load",
     "parse_duration",
     "show",
-    "values",
 ]
 
 _HOMES = {
-    "describe": ("ConfigKey", "config_keys", "json_schema", "show", "values"),
+    "describe": ("ConfigKey", "chosen_values", "config_keys", "json_schema", "show"),
     "durations": ("DurationError", "format_duration", "parse_duration"),
     "layers": ("Override",),
     "loading": ("Loaded", "load"),

@@ -25,7 +25,7 @@ def config_keys() -> list[ConfigKey]:
 def show(loaded: Loaded, *, with_origins: bool = False) -> str:
     """The settings as YAML that loads to the same settings; or a line a key, with its value's origin."""
     if with_origins:
-        lines = {f"{key}: {value}": origin for key, (value, origin) in values(loaded).items()}
+        lines = {f"{key}: {value}": origin for key, (value, origin) in chosen_values(loaded).items()}
         width = max(map(len, lines))
         return "".join(f"{line:<{width}}  # {origin}\n" for line, origin in lines.items())
     text = ""
@@ -37,7 +37,7 @@ def show(loaded: Loaded, *, with_origins: bool = False) -> str:
     return text
 
 
-def values(loaded: Loaded) -> dict[str, tuple[str, str]]:
+def chosen_values(loaded: Loaded) -> dict[str, tuple[str, str]]:
     """Of each key its value, as it is written in a file, and where that comes from."""
     return {key.dotted: (spell(_value(loaded, key)), loaded.origins[key.dotted]) for key in KEYS.values()}
 

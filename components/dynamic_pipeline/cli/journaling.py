@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import Thread
 
-from pipeline_config import Loaded, values
+from pipeline_config import Loaded, chosen_values
 
 from dynamic_pipeline.cli.left_behind import SHOWN, mark_forced, put_in_order
 from dynamic_pipeline.cli.request import Request
@@ -215,7 +215,7 @@ def open_journal(
             host=socket.gethostname(),
             boot_id=boot_id(),
             pid=os.getpid(),
-            config=json.dumps(values(loaded)),
+            config=json.dumps(chosen_values(loaded)),
             input=" ".join(request.inputs or ("-",)),
             work=work,
         )
