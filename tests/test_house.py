@@ -27,7 +27,7 @@ DOORS = {
     "loguru": ["sinks/log.py"],
     "sqlite3": ["journal/"],
     "filelock": ["journal/lock.py"],
-    "rich": [],
+    "rich": ["views/live.py", "sinks/screen.py"],
     "click": [],
     "pydantic": [],
     "yaml": [],

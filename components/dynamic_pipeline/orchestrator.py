@@ -72,9 +72,7 @@ class Orchestrator:
         # start nothing more: the worker would take the next one before anybody can hear of it.
         self._per_worker = 2 if looks_ahead and halt is None else 1
         self._window = self._per_worker * limit
-        self._source_has_ended = self._is_held = (
-            False  # held: the collector is far behind, nothing is started
-        )
+        self.source_has_ended = self._is_held = False  # held: the collector is far behind, nothing is started
         # How the run ended, for the one who asked for it. Read after `run` has returned.
         self.is_source_complete = False
         self.error: BaseException | None = None
@@ -115,7 +113,7 @@ class Orchestrator:
         if not self.limit and self.shutdown.phase is not Phase.RUNNING:
             self._resize(1, self.load().backlog, "a paused run goes on to drain")
         self._dispatch()
-        is_done = (self._source_has_ended or self._stopping.has_abandoned) and not self.load().backlog
+        is_done = (self.source_has_ended or self._stopping.has_abandoned) and not self.load().backlog
         if is_done:
             if self.shutdown.phase is Phase.DRAINING:
                 self._news.append(ev.Draining(0))
@@ -155,7 +153,7 @@ class Orchestrator:
         decision = self._retry.decide(attempt, outcome, self._now(), hand.started)
         if not isinstance(decision, RetryAfter):
             self._news.append(ev.JobFailed(attempt, outcome))
-            self._stopping.consider_halt(self._source_has_ended)
+            self._stopping.consider_halt(self.source_has_ended)
         elif not self.shutdown.may_start:
             self._news.append(ev.JobUnfinished(attempt.job, outcome))
         else:
@@ -209,7 +207,7 @@ class Orchestrator:
                     if len(self.hand.overdue) >= MOST_OVERDUE:
                         self._stopping.drain_running(f"{MOST_OVERDUE} calls hang and cannot be ended")
             case msg.SourceEnded(is_complete, error):
-                self._source_has_ended = True
+                self.source_has_ended = True
                 self.is_source_complete = is_complete
                 self.error = self.error or error
             case msg.RateMissed(target_per_s):
@@ -222,7 +220,7 @@ class Orchestrator:
                 self._stopping.abort(reason, signal)
             case msg.Crashed(_, error):
                 self.error = self.error or error
-                self._source_has_ended = True  # whichever thread it was, nothing is to be waited for
+                self.source_has_ended = True  # whichever thread it was, nothing is to be waited for
                 self._stopping.abort(f"internal error: {error!r}")
             case msg.SinkFailed(error):
                 self.error = self.error or error

@@ -12,7 +12,7 @@ from dynamic_pipeline.stop import Stop
 
 
 class Supervisor:
-    """Owns its policy's memory; nothing but the interval triggers a decision. *note* hears of each, and must be quick."""
+    """Owns its policy's memory; nothing but the interval triggers a decision. `note` hears of each, and must be quick."""
 
     def __init__(
         self,
@@ -21,14 +21,13 @@ class Supervisor:
         inbox: Handover[Message],
         stop: Stop,
         interval_s: float,
-        note: Callable[[Load, Decision], object] = lambda _load, _decision: None,
     ) -> None:
         self._policy = policy
         self._load = load
         self._inbox = inbox
         self._stop = stop
         self._interval_s = interval_s
-        self._note = note
+        self.note: Callable[[Load, Decision], object] = lambda _load, _decision: None  # set before `run`
         self._bell = Bell()
         stop.tell(self._bell.ring)
 
@@ -47,6 +46,6 @@ class Supervisor:
         """One decision; posts an absolute limit, and only if it differs from today's or comes with a warning."""
         load = self._load()
         decision = self._policy.decide(load)
-        self._note(load, decision)
+        self.note(load, decision)
         if decision.limit != load.limit or decision.warning:
             self._inbox.put(Resize(decision, load))

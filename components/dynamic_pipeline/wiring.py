@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dynamic_pipeline.attempts import Failed, Work
+from dynamic_pipeline.attempts import Attempt, Failed, Work
 from dynamic_pipeline.breaker import Breaker
 from dynamic_pipeline.closing import wait_until, wait_written
 from dynamic_pipeline.collector import Collector, Sink
@@ -116,16 +116,13 @@ class Run:
             self._orchestrator.shutdown.on_abort = journal.writer.hurry
         self._producer = Producer(source, self._backlog, self._inbox, self._stop_drawing)
         self._collector = Collector(self._events, sinks, self._inbox)
-        note = (lambda _load, _decision: None) if journal is None else journal.note_decision
-        supervisor = Supervisor(
-            policy, self._orchestrator.load, self._inbox, self._stop_supervising, check_interval_s, note
-        )
+        load = self._orchestrator.load
+        supervisor = Supervisor(policy, load, self._inbox, self._stop_supervising, check_interval_s)
+        if journal is not None:
+            supervisor.note = journal.note_decision
         self._drawing = [OwnedThread("producer", self._producer.run, self._crashed), *reading]
-        self._feeding = [
-            *self._drawing,
-            OwnedThread("supervisor", supervisor.run, self._crashed),
-            *watching,
-        ]
+        watching.append(OwnedThread("supervisor", supervisor.run, self._crashed))
+        self._feeding = [*self._drawing, *watching]
         self._collecting = OwnedThread("collector", self._collector.run, self._collector_crashed)
         self._conducting = OwnedThread("orchestrator", self._conduct, self._crashed)
         self._crash: BaseException | None = None
@@ -142,6 +139,16 @@ class Run:
     def load(self) -> Load:
         """A snapshot of the backlog and the limit."""
         return self._orchestrator.load()
+
+    @property
+    def running(self) -> list[Attempt]:
+        """Those that workers have, the first to begin first; off by the jobs in motion."""
+        return list(self._orchestrator.hand.in_flight.values())[: self._orchestrator.limit]
+
+    @property
+    def accepted_at_end(self) -> int | None:
+        """How many jobs were made of the records; None while there may be more."""
+        return self._producer.accepted if self._orchestrator.source_has_ended else None
 
     def drain(self, reason: str = "asked to", *, signal: int | None = None) -> None:
         """Draw no more records and finish what was accepted; returns at once, and again changes nothing.
@@ -193,9 +200,8 @@ class Run:
         except BaseException as error:  # an error of ours: no thread may be left behind
             self._crash = error
         shutdown = self._orchestrator.shutdown
-        hand = (
-            self._orchestrator.hand
-        )  # overdue calls have been told to stop; a forced run has waited for them
+        # Overdue calls have been told to stop; a forced run has waited for them.
+        hand = self._orchestrator.hand
         is_over = lambda: shutdown.is_forced or not hand.is_stuck  # noqa: E731
         wait_until(is_over, self._inbox, shutdown, patience_s=self._kill_grace_s)
         is_hopeless = self._orchestrator.is_abandoned or self._crash is not None
@@ -206,10 +212,8 @@ class Run:
             with contextlib.suppress(BaseException):  # there is one error to tell of already
                 getattr(self._work, "abort", bool)()
         for thread in self._feeding:
-            is_ours = (
-                thread not in self._drawing
-            )  # such a one ends at once, unless the system does not let it
-            limit_s = _JOIN_S if is_ours else None
+            # One of ours ends at once, unless the system does not let it.
+            limit_s = None if thread in self._drawing else _JOIN_S
             thread.join(_FORCED_JOIN_S if shutdown.is_forced or is_hopeless else limit_s)
         self._executor.shutdown(wait=not is_hopeless, cancel_futures=True)
         self._accepted = self._producer.accepted  # a source that wakes later is not listened to any more

@@ -154,6 +154,9 @@ class Log(_Section):
     """The log on the console and in pipeline.log."""
 
     format: Literal["text", "json"] = Field(description="text: lines to read; json: one object a line")
+    view: Literal["live", "plain"] = Field(
+        description="live: at a terminal the run is shown below its lines; plain: lines only"
+    )
 
 
 class Journal(_Section):

@@ -124,9 +124,9 @@ def test_a_function_is_found_in_the_working_folder_and_beyond(folder: Path, name
 
 def test_the_working_folder_comes_first(folder: Path) -> None:
     """A module of the user's wins over one of the same name that is installed, as with `python -m`."""
-    (folder / "colorsys.py").write_text("def mine(record): return 'mine'\n", encoding="utf-8")
+    (folder / "sched.py").write_text("def mine(record): return 'mine'\n", encoding="utf-8")
 
-    assert "mine" == resolve("colorsys:mine")("x")
+    assert "mine" == resolve("sched:mine")("x")
 
 
 @pytest.mark.parametrize("name", ["", "own_jobs", "own_jobs:", ":fetch", "own_jobs.fetch"])

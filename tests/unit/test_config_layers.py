@@ -73,7 +73,7 @@ def test_without_anything_the_embedded_defaults_hold() -> None:
         "breaker": {"errors": 0, "window": 30.0, "count": "attempts", "ratio": None, "min_attempts": 20},
         "shutdown": {"drain": "all", "drain_timeout": None, "kill_grace": 2.0},
         "load": {"profile": "seed"},
-        "log": {"format": "text"},
+        "log": {"format": "text", "view": "live"},
         "journal": {"state_dir": "logs", "durability": "full", "orphans": "kill"},
     }
     assert {"embedded default"} == set(loaded.origins.values())

@@ -20,15 +20,17 @@ from dynamic_pipeline.cli.console import (
 from dynamic_pipeline.cli.dry_run import dry_run
 from dynamic_pipeline.cli.foresight import foresee
 from dynamic_pipeline.cli.in_turn import in_turn
+from dynamic_pipeline.cli.log_targets import log_path, open_log
 from dynamic_pipeline.cli.plan import Task, plan
 from dynamic_pipeline.cli.policy import Rules, make_rules
 from dynamic_pipeline.cli.request import Request
+from dynamic_pipeline.cli.watching import LiveView, has_view
 from dynamic_pipeline.descriptors import keep_to_ourselves
 from dynamic_pipeline.errors import IoFault, OutputError, StoppedEarly, UsageError
 from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, LOCKED, OK, READER_GONE, USAGE
 from dynamic_pipeline.owned_thread import OwnedThread
 from dynamic_pipeline.signals import SignalInbox
-from dynamic_pipeline.sinks.log import WARNING, LogSink, LogTarget
+from dynamic_pipeline.sinks.log import LogSink
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary
 from dynamic_pipeline.views.escape import escape
@@ -89,8 +91,10 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
         is_skipped = getattr(error, "exit_code", None) == LOCKED and request.if_locked == "skip"
         return OK if is_skipped else _refuse(error)
     task.is_silent, task.retries_failed = request.is_silent, request.retries_failed
+    has_one = has_view(request, settings, fd=STDERR if task.is_real else STDOUT)
+    view = LiveView(request, settings, task, log_path(settings)) if has_one else None
     try:
-        log = open_log(settings, task, is_quiet=request.is_quiet, is_silent=request.is_silent)
+        log = open_log(settings, task, view, is_quiet=request.is_quiet, is_silent=request.is_silent)
     except OSError as error:
         task.abandon()
         path = log_path(settings)
@@ -103,7 +107,7 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
     except OutputError as error:
         task.abandon()
         return refuse(f"pipeline: error: {escape(str(error))}", IO_FAULT)
-    return conduct(task, settings, rules, stop, log, signals)
+    return conduct(task, settings, rules, stop, log, signals, view)
 
 
 def _refuse(error: Exception) -> int:
@@ -129,26 +133,6 @@ def load_settings(request: Request) -> Loaded:
     return pipeline_config.load(request.config, overrides=overrides)
 
 
-def log_path(settings: Settings) -> str:
-    return os.path.join(os.path.abspath(settings.journal.state_dir), "pipeline.log")  # noqa: PTH100, PTH118 - text
-
-
-def open_log(settings: Settings, task: Task, *, is_quiet: bool = False, is_silent: bool = False) -> LogSink:
-    """The console and the file. The console is stderr when stdout belongs to the jobs; quiet, it only warns;
-    silent, it is not there.
-
-    Raises:
-        OSError: the file cannot be opened.
-    """
-    name, fd, stream = ("stderr", STDERR, sys.stderr) if task.is_real else ("stdout", STDOUT, sys.stdout)
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    console = LogTarget(name, fd, encoding, least=WARNING if is_quiet else 0)
-    file = LogTarget.open_file(log_path(settings))
-    return LogSink(
-        [file] if is_silent else [console, file], as_json=settings.log.format == "json", run_id=task.run_id
-    )
-
-
 def conduct(
     task: Task,
     settings: Settings,
@@ -156,6 +140,7 @@ def conduct(
     stop: Stop,
     log: LogSink,
     signals: SignalInbox,
+    view: LiveView | None,
 ) -> int:
     """Run, with the main thread waiting for signals only; then tell how it went."""
     log.note("INFO", f"run {task.run_id}, log {log_path(settings)}")
@@ -164,6 +149,11 @@ def conduct(
         log.note("WARNING" if note.startswith("warning: ") else "INFO", note)
     if task.journal is not None:
         task.journal.begin(retry_failed=task.retries_failed)
+    # The line that says a job was handled comes when its output has been written, and so do the rows of reports.
+    sinks = [*task.reports.sinks, *in_turn(task.sinks, task.reports.sinks_after), log]
+    if view is not None:
+        view.above((*task.sinks, *task.reports.sinks_after))
+        sinks = view.around(sinks)
     started = Run(
         task.work,
         task.source if task.reports.trace is None else task.reports.trace.watch(task.source),
@@ -171,8 +161,7 @@ def conduct(
         retry=rules.retry,
         check_interval_s=settings.pipeline.check_interval,
         queue_capacity=settings.pipeline.queue_capacity,
-        # The line that says a job was handled comes when its output has been written, and so do the rows of reports.
-        sinks=[*task.reports.sinks, *in_turn(task.sinks, task.reports.sinks_after), log],
+        sinks=sinks,
         drain_all=settings.shutdown.drain == "all",
         drain_timeout_s=settings.shutdown.drain_timeout,
         kill_grace_s=settings.shutdown.kill_grace,
@@ -184,8 +173,18 @@ def conduct(
         stop=stop,
         on_end=signals.wake,
     ).start()
-    started.obey(signals, last_resort=task.drop)
+    if view is not None:
+        view.begin(started)
+
+    def drop() -> None:
+        if view is not None:
+            view.screen.leave()
+        task.drop()
+
+    started.obey(signals, last_resort=drop)
     summary = started.result()
+    if view is not None:
+        view.close()
     if summary.is_abandoned or summary.is_mute:
         task.kill()
     task.close()

@@ -10,7 +10,8 @@ import json
 import os
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -30,13 +31,24 @@ if TYPE_CHECKING:
 _ASCII_MARKS = str.maketrans({"✓": "ok", "✗": "x", "↑": "^", "↓": "v", "—": "--", "…": "..."})
 
 
-WARNING = 30  # loguru's number of that level; those of more weight are higher
+INFO, WARNING = 20, 30  # loguru's numbers of these levels; those of more weight are higher
 
 
 class LogTarget:
-    """A descriptor that takes log text, of *least* importance or more, until it fails for the first time."""
+    """A descriptor that takes log text, of *least* importance or more, until it fails for the first time.
 
-    def __init__(self, name: str, fd: int, encoding: str = "utf-8", least: int = 0) -> None:
+    Each text is written inside a context that *away* gives.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        fd: int,
+        encoding: str = "utf-8",
+        least: int = 0,
+        away: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self._away = away
         self.name = name
         self.least = least
         self._fd = fd
@@ -61,7 +73,8 @@ class LogTarget:
         """
         if self._is_ascii:
             text = text.translate(_ASCII_MARKS)
-        write_all(self._fd, text.encode(self._encoding, "backslashreplace"))
+        with self._away():
+            write_all(self._fd, text.encode(self._encoding, "backslashreplace"))
 
 
 class LogSink:
@@ -130,7 +143,9 @@ class LogSink:
         record = message.record
         line = record["extra"].get("line")
         if isinstance(line, Line):
-            self._texts.append((record["level"].no, self._render(record["time"], line)))
+            # Of less weight than other news: where there is a live view it is not written.
+            level = record["level"].no - (line.event == "progress")
+            self._texts.append((level, self._render(record["time"], line)))
         else:  # a job's own record, on the job's thread
             line = Line(record["level"].name, "message", escape(record["message"]), {})
             self._texts.append((record["level"].no, self._render(record["time"], line)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from dynamic_pipeline.descriptors import write_all
@@ -61,8 +62,9 @@ class OutputSink:
         only_failed: bool = False,
         spools: str | None = None,
     ) -> None:
-        self._put = put
-        self._in_order = None if lead is None else _InOrder(put, lead)
+        self.away: Callable[[], AbstractContextManager[object]] = nullcontext  # around each put
+        self._put_it = put
+        self._in_order = None if lead is None else _InOrder(self._put, lead)
         self._is_tagged = is_tagged
         self._only_failed = only_failed
         self._spools = spools
@@ -98,6 +100,10 @@ class OutputSink:
     def close(self) -> None:
         if self._in_order is not None:
             self._in_order.put_rest()
+
+    def _put(self, output: Output) -> None:
+        with self.away():
+            self._put_it(output)
 
     def _end(self, job: Job, value: object, *, is_wanted: bool) -> None:
         output = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import time
 from typing import Any
 
@@ -20,13 +21,15 @@ class ResultsSink:
     def __init__(self, file: GrowingFile, describe: Describe) -> None:
         self._file = file
         self._describe = describe
+        self.away: Callable[[], AbstractContextManager[object]] = nullcontext  # around each write
         self._attempts: dict[int, list[dict[str, Any]]] = {}  # by job; those that failed so far
 
     def emit(self, events: Sequence[Event], stats: Stats) -> None:  # noqa: ARG002 - a sink's signature
         now_s = time()
         lines = [line for event in events if (line := self._take(event, now_s))]
         if lines:
-            self._file.write(b"".join(lines))
+            with self.away():
+                self._file.write(b"".join(lines))
 
     def close(self) -> None:
         self._file.close()
