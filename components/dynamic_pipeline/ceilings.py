@@ -173,7 +173,10 @@ class Overload:
             self._most = self._most + 1 if self._most + 1 < self.max_workers else None
         if self._most is None:
             return _NONE
-        return Ceiling(self._most, f"overload: {self._seen} such failures, {self._most} workers at the most")
+        return Ceiling(
+            self._most,
+            f"overload: {self._seen} such failure{'s' * (self._seen > 1)}, {self._most} workers at the most",
+        )
 
 
 @dataclass(frozen=True)

@@ -331,6 +331,26 @@ def test_each_change_of_the_pool_is_told_with_what_the_policy_saw(tmp_path: Path
     assert "  1 -> 2  backlog" in first
 
 
+def test_an_exit_code_that_means_overload_takes_workers_away(tmp_path: Path) -> None:
+    """The ceiling is the decision's reason, and the count of such failures is among its inputs."""
+    (tmp_path / "in").write_text("".join(f"{number}\n" for number in range(30)))
+    options = (
+        "--policy",
+        "fixed",
+        "--max-workers",
+        "8",
+        "--check-interval",
+        "100ms",
+        "--set",
+        "guards.overload=75",
+    )
+    assert 1 == run(tmp_path, *options, script='sleep 0.2; test "$1" != 1 || exit 75')
+    change, *_ = as_json(tmp_path, "decisions", "--json")
+
+    assert (8, 5, 1) == (change["allowed"], change["workers"], change["overloads"])
+    assert "overload: 1 such failure, 5 workers at the most" == change["reason"]
+
+
 def test_before_the_first_run_there_are_no_decisions(tmp_path: Path) -> None:
     """The way out is told."""
     done = pipeline(tmp_path, "decisions")
