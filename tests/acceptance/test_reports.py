@@ -568,3 +568,19 @@ def test_no_row_stands_for_an_output_that_was_lost(tmp_path: Path) -> None:
     assert 4 == done.returncode
     assert 1 == len((tmp_path / "log.tsv").read_text().splitlines())  # the header
     assert len((tmp_path / "ran").read_text().split()) < 20
+
+
+def test_github_is_told_where_the_run_is_there(run: Starter, tmp_path: Path) -> None:
+    """An annotation per failure on stderr, and a summary in the step's file; nothing elsewhere, and no other exit code."""
+    command = ("run", "-i", "-", "--max-retries", "0", "--", "sh", "-c", 'test "$1" = a', "sh")
+    there = run(
+        *command, stdin="a\nb\n", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(tmp_path / "step.md")
+    )
+    elsewhere = run(*command, stdin="a\nb\n")
+    full = run(*command, stdin="a\nb\n", GITHUB_ACTIONS="true", GITHUB_STEP_SUMMARY=str(tmp_path))
+
+    assert "::error title=job 2 failed::exit 1: b" in there.stderr.splitlines()
+    assert "| 1 | 1 | 0 | 0 |" in (tmp_path / "step.md").read_text()
+    assert "::error" not in elsewhere.stderr
+    assert "warning: GITHUB_STEP_SUMMARY cannot be written: Is a directory" in full.stderr
+    assert [1, 1, 1] == [each.process.returncode for each in (there, elsewhere, full)]

@@ -19,6 +19,7 @@ from dynamic_pipeline.cli.console import (
 )
 from dynamic_pipeline.cli.dry_run import dry_run
 from dynamic_pipeline.cli.foresight import foresee
+from dynamic_pipeline.cli.github import tell_github
 from dynamic_pipeline.cli.in_turn import in_turn
 from dynamic_pipeline.cli.log_targets import log_path, open_log
 from dynamic_pipeline.cli.plan import Task, plan
@@ -242,6 +243,8 @@ def _tell_end(task: Task, summary: Summary, code: int, log: LogSink, problems: l
         elapsed_s, again = task.reports.elapsed_s, task.reports.again()
         if task.journal is not None and (summary.unfinished or not summary.is_source_complete):
             again = [*again, "go on with what was not run: the same command with --resume"]
+        if problem := tell_github(summary, code, elapsed_s, again):
+            lines.append(problem)
         lines = list(summary_lines(summary, code, elapsed_s, again=again, problems=lines))
     if lines:
         if code or not task.is_silent:
