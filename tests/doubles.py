@@ -25,7 +25,7 @@ from dynamic_pipeline.retry import Backoff, RetryPolicy
 from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.stop import Stop
 
-PATIENCE_S = 20.0  # turns a hang into a failure; orders nothing
+PATIENCE_S = 60.0  # turns a hang into a failure; orders nothing
 
 _T = TypeVar("_T")
 Script = dict[tuple[int, int], Any]  # (job, attempt) → what the attempt returns, or the error that it raises

@@ -110,8 +110,9 @@ class Screen:
         if self._is_closed or not self._is_ours():
             self._write(_END)
             return
-        self._write(_BEGIN + before + "\r\n".join(self._lines) + _END)
-        self._widths = [cell_len(Text.from_ansi(line).plain) for line in self._lines]
+        lines = self._lines  # once: another thread may put newer ones there
+        self._write(_BEGIN + before + "\r\n".join(lines) + _END)
+        self._widths = [cell_len(Text.from_ansi(line).plain) for line in lines]
         self._drawn_s = monotonic()
 
     def _erasing(self) -> str:
