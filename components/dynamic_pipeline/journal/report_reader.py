@@ -70,13 +70,7 @@ class ReportReader(Reader):
     def settings(self, run: RunLine) -> tuple[Mapping[str, str], Mapping[str, tuple[str, str]]]:
         """The parts that the work is known by, and each key's value and origin."""
         parts, config = self._connection.execute(queries()["run_settings"], (run.run,)).fetchone()
-        pairs = json.loads(config).items()
-        return json.loads(parts), {
-            key: (str(pair[0]), str(pair[1]))
-            if isinstance(pair, list) and len(pair) == 2
-            else (str(pair), "")  # noqa: PLR2004 - value, origin
-            for key, pair in pairs
-        }
+        return json.loads(parts), {key: _with_origin(pair) for key, pair in json.loads(config).items()}
 
     def span(self, run: RunLine) -> Span:
         return Span(*self._connection.execute(queries()["report_span"], _limits(run)).fetchone())
@@ -85,7 +79,8 @@ class ReportReader(Reader):
         """All attempts of *run*, those of a job together and in order."""
         name = "report_tries" if self._version >= _HAS_OUTPUT else "report_tries_of_1"
         for row in self._connection.execute(queries()[name], _limits(run)):
-            yield Try(seq_of(row[0]), *row[1:7], STATES[row[7]], *row[8:])
+            job, *told, letter, accepted_us, next_number = row
+            yield Try._make([seq_of(job), *told, STATES[letter], accepted_us, next_number])
 
     def all_decisions(self, run: RunLine) -> Iterator[Decide]:
         """See `decisions`; all of them."""
@@ -110,3 +105,10 @@ class ReportReader(Reader):
 
 def _limits(run: RunLine) -> dict[str, int]:
     return {"first": first_of(run.work), "last": last_of(run.work), "run": run.run}
+
+
+def _with_origin(pair: object) -> tuple[str, str]:
+    match pair:
+        case [value, origin]:
+            return str(value), str(origin)
+    return str(pair), ""

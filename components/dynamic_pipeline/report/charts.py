@@ -179,7 +179,7 @@ def latency_drawing(intervals: Intervals, span_s: float) -> Drawing:
 
 def histogram_drawing(bars: Sequence[Bar]) -> Drawing:
     """Columns of one width, since their edges grow by a factor."""
-    y, y_ticks = counts_axis(max((bar.count for bar in bars), default=0))
+    y, y_ticks = counts_axis(max((bar.size for bar in bars), default=0))
     width = (WIDTH - _LEFT - _RIGHT) / max(len(bars), 1)
     boxes, ticks = [], []
     every = -(-len(bars) // _X_TICKS) or 1
@@ -187,8 +187,8 @@ def histogram_drawing(bars: Sequence[Bar]) -> Drawing:
         at = round(_LEFT + number * width, 1)
         if number % every == 0:
             ticks.append(Tick(at, duration_text(bar.low / _US_PER_S)))
-        title = f"{duration_text(bar.low / _US_PER_S)} to {duration_text(bar.high / _US_PER_S)}: {bar.count}"
-        top = y.at(bar.count)
+        title = f"{duration_text(bar.low / _US_PER_S)} to {duration_text(bar.high / _US_PER_S)}: {bar.size}"
+        top = y.at(bar.size)
         boxes.append(Box("count", at, top, round(max(width - 2, 1), 1), round(y.begin - top, 1), "", title))
     return Drawing(_HEIGHT, y.begin, ticks, y_ticks, [], [], boxes, [])
 

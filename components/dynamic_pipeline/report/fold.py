@@ -81,7 +81,6 @@ class Fold:
     def close(self) -> None:
         if self._job:
             self._settle()
-        self._job = []
 
     @property
     def slowest(self) -> list[Kept]:
@@ -96,6 +95,7 @@ class Fold:
 
     def _settle(self) -> None:
         first, last = self._job[0], self._job[-1]
+        self._job = []
         if first.accepted_us is not None:
             self.waits.add(first.started_us - max(first.accepted_us, self._start_us))
         fate = fate_of(last, is_running=self._is_running)

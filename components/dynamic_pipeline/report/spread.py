@@ -18,7 +18,7 @@ class Bar(NamedTuple):
 
     low: float
     high: float
-    count: int
+    size: int  # how many they are
 
 
 class Spread:

@@ -39,7 +39,7 @@ class Cause(NamedTuple):
     """Jobs that failed for the same reason, the first of them with their output."""
 
     name: str
-    count: int
+    size: int  # how many jobs
     jobs: list[JobLine]
 
 

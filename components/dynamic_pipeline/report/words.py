@@ -9,12 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, READER_GONE
+from dynamic_pipeline.lifecycle import INTERNAL, IO_FAULT, OK, READER_GONE, SOME_FAILED, STOPPED
 from dynamic_pipeline.templates import display
 
 _US_PER_S = 1e6
 _MINUTE_S, _HOUR_S = 60, 3600
-_STOPPED = 3
 _SIGNALS = 128
 
 
@@ -28,32 +27,27 @@ class Verdict(NamedTuple):
 
 def verdict(state: str, code: int | None, failed: int, held: int, left: int) -> Verdict:
     """*state* is running, killed or ended; *left* are jobs that are not over."""
-    jobs = f"{failed + held} job{'s' * (failed + held != 1)}"
+    lost = failed + held
+    jobs = f"{lost} job{'s' * (lost != 1)}"
     rest = f"; {left} not run" if left else ""
     if state == "running":
         return Verdict(
-            "open",
-            "…",
-            f"Running; {jobs} failed so far" if failed + held else "Running, nothing failed so far",
+            "open", "…", f"Running; {jobs} failed so far" if lost else "Running, nothing failed so far"
         )
     if state == "killed":
         return Verdict("bad", "✗", f"Killed before its end{rest}; --resume goes on")
-    if code == 0:
+    if code == OK:
         return Verdict("good", "✓", "Everything was done")
-    if code == 1:
-        return Verdict("bad", "✗", f"{jobs} failed for good, the others were done")
-    if code == _STOPPED:
-        return Verdict("bad", "✗", f"Stopped early, by --halt or the breaker{rest}")
-    if code in {IO_FAULT, INTERNAL, READER_GONE}:
-        reasons = {
-            IO_FAULT: "An input, the journal or an output failed",
-            INTERNAL: "Ended by an error of the program itself",
-            READER_GONE: "The reader of the output went away",
-        }
-        return Verdict("bad", "✗", f"{reasons[code]}{rest}")
-    if code is not None and code > _SIGNALS:
+    if code is not None and code > _SIGNALS and code != READER_GONE:
         return Verdict("bad", "✗", f"Stopped by {_signal_name(code - _SIGNALS)}{rest}")
-    return Verdict("bad", "✗", f"Ended with exit code {code}{rest}")
+    reasons = {
+        SOME_FAILED: f"{jobs} failed for good, the others were done",
+        STOPPED: "Stopped early, by --halt or the breaker",
+        IO_FAULT: "An input, the journal or an output failed",
+        INTERNAL: "Ended by an error of the program itself",
+        READER_GONE: "The reader of the output went away",
+    }
+    return Verdict("bad", "✗", reasons.get(code or OK, f"Ended with exit code {code}") + rest)
 
 
 def _signal_name(number: int) -> str:
