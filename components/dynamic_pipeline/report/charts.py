@@ -131,11 +131,12 @@ def lines(points: Iterable[tuple[float, float] | None]) -> str:
 def pool_drawing(points: Sequence[Point], changes: Sequence[Change], span_s: float) -> Drawing:
     """Backlog as an area, workers as a line with a scale of their own on the right."""
     x, x_ticks = time_axis(span_s)
-    left, left_ticks = counts_axis(max((point.backlog for point in points), default=0))
+    seen = [(point.at_s, point.backlog) for point in points if point.backlog is not None]
+    left, left_ticks = counts_axis(max((backlog for _, backlog in seen), default=0))
     right, right_ticks = counts_axis(max((point.workers for point in points), default=0))
-    backlog = steps((x.at(point.at_s), left.at(point.backlog)) for point in points)
+    backlog = steps((x.at(at_s), left.at(count)) for at_s, count in seen)
     workers = steps((x.at(point.at_s), right.at(point.workers)) for point in points)
-    area = f"{backlog}V{left.begin:g}H{x.at(points[0].at_s):g}Z" if points else ""
+    area = f"{backlog}V{left.begin:g}H{x.at(seen[0][0]):g}Z" if seen else ""
     marks = [
         Mark(
             x.at(change.at_s),
@@ -190,7 +191,7 @@ def histogram_drawing(bars: Sequence[Bar]) -> Drawing:
         title = f"{duration_text(bar.low / _US_PER_S)} to {duration_text(bar.high / _US_PER_S)}: {bar.size}"
         top = y.at(bar.size)
         boxes.append(Box("count", at, top, round(max(width - 2, 1), 1), round(y.begin - top, 1), "", title))
-    return Drawing(_HEIGHT, y.begin, ticks, y_ticks, [], [], boxes, [])
+    return Drawing(_HEIGHT + 16, y.begin, ticks, y_ticks, [], [], boxes, [])  # its letters are larger
 
 
 def gantt_drawing(gantt: Gantt, span_s: float) -> Drawing:

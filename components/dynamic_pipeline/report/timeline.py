@@ -63,7 +63,7 @@ class Point(NamedTuple):
     """From *at_s* on; where several looks make one point, the highest backlog and the last number of workers."""
 
     at_s: float
-    backlog: int
+    backlog: int | None  # None: not known before the first look
     workers: int
 
 
@@ -94,7 +94,7 @@ class PoolLine:
         """A look that saw *before* workers allowed and decided for *workers*."""
         at_s = max(at_s, 0.0)
         if self._last is None:
-            self._put(0.0, 0, before)
+            self._put(0.0, None, before)
             self._last = (0.0, before)
         self.worker_s += (at_s - self._last[0]) * self._last[1]
         self._last = (at_s, workers)
@@ -105,11 +105,11 @@ class PoolLine:
             if len(self.changes) < _MARKS:
                 self.changes.append(Change(at_s, before, workers, backlog, reason))
 
-    def _put(self, at_s: float, backlog: int, workers: int) -> None:
+    def _put(self, at_s: float, backlog: int | None, workers: int) -> None:
         place = int(at_s / self._width_s)
         if self._places and self._places[-1] == place:
             last = self._points[-1]
-            self._points[-1] = Point(last.at_s, max(last.backlog, backlog), workers)
+            self._points[-1] = Point(last.at_s, max(last.backlog or 0, backlog or 0), workers)
         else:
             self._places.append(place)
             self._points.append(Point(at_s, backlog, workers))
