@@ -62,12 +62,16 @@ class Look:
         self.requests: list[str] = []
         self.page.on("console", lambda message: self.heard.append(message.text))
         self.page.on("pageerror", lambda error: self.heard.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.heard.append(dialog.message), dialog.dismiss()))
+        self.page.on("dialog", self._dialog)
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(file.as_uri())
         if way == "print":
             self.page.emulate_media(media="print")
         self.page.wait_for_timeout(200)
+
+    def _dialog(self, dialog: Any) -> None:
+        self.heard.append(dialog.message)
+        dialog.dismiss()
 
 
 @pytest.fixture(params=WAYS)
