@@ -18,6 +18,7 @@ _LETTERED = 26  # pixels that a bar needs to hold its letter
 _X_TICKS, _Y_TICKS = 8, 5
 _LETTERS = {"succeeded": "✓", "failed": "✗", "timeout": "T", "interrupted": "!", "running": "…"}
 _US_PER_S = 1e6
+_LONG_COUNT = 10_000
 
 
 class Tick(NamedTuple):
@@ -88,7 +89,7 @@ def counts_axis(most: float, begin: float = _HEIGHT - _BOTTOM, end: float = _TOP
     )
     high = step * max(1, -(-int(most) // step))
     axis = Axis(high, begin, end)
-    return axis, [Tick(axis.at(value), str(value)) for value in range(0, high + 1, step)]
+    return axis, [Tick(axis.at(value), _count_text(value)) for value in range(0, high + 1, step)]
 
 
 def time_axis(span_s: float, begin: float = _LEFT, end: float = WIDTH - _RIGHT) -> tuple[Axis, list[Tick]]:
@@ -221,6 +222,11 @@ def gantt_drawing(gantt: Gantt, span_s: float) -> Drawing:
     bottom = 6 + len(ticks) * _ROW
     shapes = [Shape(kind, paths[kind]) for kind in sorted(paths)]
     return Drawing(bottom + _BOTTOM, bottom, x_ticks, ticks, [], shapes, boxes, [])
+
+
+def _count_text(count: int) -> str:
+    """`5000`, `10k`, `2000k`: ticks have little room, and are round."""
+    return f"{count / 1000:g}k" if count >= _LONG_COUNT else str(count)
 
 
 def _column(x: float, width: float, begin: float, end: float) -> str:

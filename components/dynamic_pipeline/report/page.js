@@ -16,6 +16,7 @@
   const whole = (more) => axis({ incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7], size: 56, ...more });
   const x = { label: "time", value: (_, s) => clock(s) };
   const fromZero = (_, low, high) => [0, Math.max(high * 1.05, 1)];
+  const points = { show: true, size: 4 };  // or one between two gaps could not be seen
   const stepped = uPlot.paths.stepped({ align: 1 });
 
   const marks = (plot) => {
@@ -55,8 +56,8 @@
       scales: { x: { time: false }, y: { range: (_, low, high) => [0, (high || 1) * 1.05] } },
       axes: [time(), axis({ values: (_, all) => all.map(took), size: 70 })],
       series: [x,
-        { label: "median", stroke: colour("blue"), width: 2, value: (_, s) => took(s) },
-        { label: "95th percentile", stroke: colour("violet"), width: 2, dash: [6, 3], value: (_, s) => took(s) }],
+        { label: "median", stroke: colour("blue"), width: 2, points, value: (_, s) => took(s) },
+        { label: "95th percentile", stroke: colour("violet"), width: 2, dash: [6, 3], points, value: (_, s) => took(s) }],
       data: [data.latency.x, data.latency.p50, data.latency.p95],
     }),
   };

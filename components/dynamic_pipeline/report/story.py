@@ -15,10 +15,10 @@ from dynamic_pipeline.report.words import Verdict, again_command, verdict
 from dynamic_pipeline.views.endings import shortened, tail_lines
 
 _MOST_CAUSES = 20
-_WITH_OUTPUT = 2  # jobs of a cause
+_WITH_TWO_OUTPUTS = 10  # causes; the others show one
 _OUTPUT_LINES = 12
 _RECORD_BYTES = 804  # as many as 200 characters may need, and a sign that there were more
-_ERROR_CHARS = 300
+_ERROR_CHARS = 160
 MOST_RUNS = 20
 
 
@@ -114,8 +114,8 @@ def read_story(
         fold=fold,
         pool=pool,
         causes=[
-            Cause(name, count, _jobs(reader, run, fold.failed_jobs[name], _WITH_OUTPUT))
-            for name, count in shown
+            Cause(name, count, _jobs(reader, run, fold.failed_jobs[name], 1 + (place < _WITH_TWO_OUTPUTS)))
+            for place, (name, count) in enumerate(shown)
         ],
         more_causes=len(fold.causes) - len(shown),
         slowest=_jobs(reader, run, fold.slowest),
@@ -130,9 +130,8 @@ def _end(run: RunLine, state: str, span: Span, now_us: int, reader: ReportReader
     if state == "ended" and run.ended_us is not None:
         return max(run.ended_us, run.started_us)
     # When a killed one ended nobody knows; this is the last that is on record of it.
-    looks = [look.at_us for look in reader.all_decisions(run)]
-    known = [us for us in (span.last_started_us, span.last_ended_us, *looks[-1:]) if us is not None]
-    return max([run.started_us, *known])
+    known = (span.last_started_us, span.last_ended_us, *(look.at_us for look in reader.all_decisions(run)))
+    return max(us for us in (run.started_us, *known) if us is not None)
 
 
 def _counts(reader: ReportReader, run: RunLine, state: str, fold: Fold) -> dict[str, int]:
