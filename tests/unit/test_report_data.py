@@ -157,6 +157,19 @@ def test_workers_beyond_those_shown_are_counted() -> None:
     assert ["w2", "w10"] == [name for name, _ in gantt.named_rows() if name in {"w10", "w2"}]
 
 
+def test_attempts_without_a_worker_do_not_cover_one_another() -> None:
+    """Those that run have none on record yet, and run at the same time."""
+    gantt = Gantt(10, 4)
+    for seq, (start_s, end_s) in enumerate([(0, 4), (1, 9), (4, 6)], 1):
+        gantt.add("", GanttBar(start_s, end_s, seq, 1, "running"))
+    gantt.add("worker-01", GanttBar(0, 1, 4, 1, "succeeded"))
+
+    rows = {name: [bar.seq for bar in row.bars] for name, row in gantt.named_rows()}
+    assert {"worker-01": [4], "(not known) 1": [1, 3], "(not known) 2": [2]} == rows
+    assert "worker-01" == next(iter(rows))
+    assert gantt.has_unknown
+
+
 # ── attempts ────────────────────────────────────────────────────────────────────────────────────────
 
 

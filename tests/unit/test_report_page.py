@@ -237,6 +237,42 @@ def test_a_page_is_made_without_keeping_the_attempts(tmp_path: Path) -> None:
     assert peak("large", 30_000) < 1.5 * peak("small", 3000)
 
 
+def test_what_is_endless_is_cut(tmp_path: Path) -> None:
+    """Ten thousand inputs, a command of a megabyte, names of workers, files and settings, the words of a policy."""
+    path = tmp_path / "journal.db"
+    store = open_store(path)
+    long = "<" * 1_000_000
+    store.begin_run(
+        new_run(config=json.dumps({long: [long, long]}), input=" ".join(["<file>"] * 10_000))._replace(
+            parts={"kind": "shell", "text": long, "folder": long}
+        )
+    )
+    records = tuple(NewJob.of(b"k" * 16, b"<" * 10_000, source=long, line=1) for _ in range(300))
+    store.apply([accept([])._replace(records=records)])
+    store.apply([Start.of(seq, 1, started_us=2_000_000) for seq in range(1, 301)])
+    store.apply(
+        [
+            Finish.of(
+                seq,
+                1,
+                "failed",
+                error=f"{seq}{long}",
+                worker=f"{seq}{long}",
+                ended_us=3_000_000,
+                output=b"<" * 65536,
+            )
+            for seq in range(1, 301)
+        ]
+    )
+    seen = (4, 2, 1, 2, 0, 7.5, 1.25, 6, 3, 200, 0)
+    store.apply([Decide.of(look, 3, long, seen, at_us=2_000_000 + look) for look in range(1, 301)])
+    end(store, 1, 0, 300)
+    html = page(path)
+
+    assert len(html.encode()) < 1_000_000
+    assert "The command is too long to be shown" in html
+
+
 # ── words ───────────────────────────────────────────────────────────────────────────────────────────
 
 

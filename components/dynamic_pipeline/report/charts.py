@@ -9,6 +9,7 @@ from dynamic_pipeline.report.gantt import Gantt
 from dynamic_pipeline.report.spread import Bar
 from dynamic_pipeline.report.timeline import Change, Intervals, Point, round_step
 from dynamic_pipeline.report.words import clock_text, duration_text
+from dynamic_pipeline.views.endings import shortened
 
 WIDTH = 900
 _HEIGHT = 240
@@ -19,6 +20,7 @@ _X_TICKS, _Y_TICKS = 8, 5
 _LETTERS = {"succeeded": "✓", "failed": "✗", "timeout": "T", "interrupted": "!", "running": "…"}
 _US_PER_S = 1e6
 _LONG_COUNT = 10_000
+_NAME_CHARS = 14
 
 
 class Tick(NamedTuple):
@@ -142,7 +144,7 @@ def pool_drawing(points: Sequence[Point], changes: Sequence[Change], span_s: flo
         Mark(
             x.at(change.at_s),
             "▲" if change.workers > change.before else "▼",
-            f"{clock_text(change.at_s, 1)}: {change.before} → {change.workers}, {change.reason}",
+            f"{clock_text(change.at_s, 1)}: {change.before} → {change.workers}, {shortened(change.reason)}",
         )
         for change in changes
     ]
@@ -203,7 +205,7 @@ def gantt_drawing(gantt: Gantt, span_s: float) -> Drawing:
     paths: dict[str, str] = {}
     for number, (name, row) in enumerate(gantt.named_rows()):
         top = 6 + number * _ROW
-        ticks.append(Tick(top + _ROW / 2, name or "(not known)"))
+        ticks.append(Tick(top + _ROW / 2, shortened(name, _NAME_CHARS)))
         for bar in row.bars:
             at = x.at(bar.start_s)
             width = max(round(x.at(bar.end_s) - at, 1), 1.0)

@@ -78,13 +78,26 @@ class Gantt:
         self.rows: dict[str, Row] = {}
         self.left_out = 0  # attempts of workers that have no row
         self._unlisted: set[str] = set()
+        self._free_s: list[float] = []  # when each row without a worker has room again
 
     @property
     def unlisted(self) -> int:
         """Workers without a row."""
         return len(self._unlisted)
 
+    @property
+    def has_unknown(self) -> bool:
+        """Whether attempts were added whose worker is not on record."""
+        return bool(self._free_s)
+
     def add(self, worker: str, bar: GanttBar) -> None:
+        """Without a name of a worker it gets the first row where it is alone; those are the last ones."""
+        if not worker:
+            place = next(
+                (at for at, free_s in enumerate(self._free_s) if free_s <= bar.start_s), len(self._free_s)
+            )
+            self._free_s[place : place + 1] = [bar.end_s]
+            worker = f"(not known) {place + 1}"
         row = self.rows.get(worker)
         if row is None:
             if len(self.rows) >= _MOST_ROWS:

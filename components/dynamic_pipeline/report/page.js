@@ -10,7 +10,7 @@
     const h = Math.floor(whole / 3600), m = Math.floor(whole / 60) % 60;
     return (h ? h + ":" + pad(m) : m) + ":" + pad(whole % 60) + tail;
   };
-  const took = (s) => s == null ? "–" : s < 1 ? (s * 1000).toPrecision(3) + " ms" : s.toPrecision(3) + " s";
+  const took = (s) => s == null ? "–" : s < 1 ? Number((s * 1000).toPrecision(3)) + " ms" : Number(s.toPrecision(3)) + " s";
   const axis = (more) => ({ stroke: colour("soft"), grid: { stroke: colour("line"), width: 1 }, ticks: { stroke: colour("line") }, ...more });
   const time = () => axis({ values: (_, all) => all.map(clock), space: 70 });
   const whole = (more) => axis({ incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 1e6, 1e7], size: 56, ...more });

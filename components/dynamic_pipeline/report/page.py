@@ -19,6 +19,7 @@ from dynamic_pipeline.report.fold import US_PER_S
 from dynamic_pipeline.report.spread import Spread
 from dynamic_pipeline.report.story import Story
 from dynamic_pipeline.report.words import duration_text, time_text
+from dynamic_pipeline.views.endings import shortened
 from dynamic_pipeline.views.escape import escape
 
 _PIECE = 1000  # characters that `escape` takes without cutting them
@@ -78,7 +79,7 @@ def _environment() -> Environment:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, finalize=shown
     )
-    environment.filters.update(duration=duration_text, time=time_text)
+    environment.filters.update(duration=duration_text, time=time_text, cut=shortened)
     return environment
 
 

@@ -19,6 +19,8 @@ _WITH_TWO_OUTPUTS = 10  # causes; the others show one
 _OUTPUT_LINES = 12
 _RECORD_BYTES = 804  # as many as 200 characters may need, and a sign that there were more
 _ERROR_CHARS = 160
+_SOURCE_CHARS = 100
+_LONGEST_COMMAND = 8000
 MOST_RUNS = 20
 
 
@@ -64,7 +66,8 @@ class Story:
     counts: Mapping[str, int]  # succeeded, failed, held, unfinished
     parts: Mapping[str, str]
     config: Mapping[str, tuple[str, str]]
-    again: str
+    again: str  # the command for what failed; empty where there is none, or where it is too long to show
+    again_is_long: bool
     fold: Fold
     pool: PoolLine
     causes: list[Cause]
@@ -100,6 +103,8 @@ def read_story(
         pool.add(at_s, backlog, look.allowed, look.workers, look.reason)
     counts = _counts(reader, run, state, fold)
     parts, config = reader.settings(run)
+    has_lost = counts["failed"] + counts["held"] > 0
+    again = again_command(program, parts, config, run.input) if has_lost else ""
     shown = fold.causes.most_common(_MOST_CAUSES)
     return Story(
         run=run,
@@ -110,7 +115,8 @@ def read_story(
         counts=counts,
         parts=parts,
         config=config,
-        again=again_command(program, parts, config, run.input) if counts["failed"] + counts["held"] else "",
+        again="" if len(again) > _LONGEST_COMMAND else again,
+        again_is_long=len(again) > _LONGEST_COMMAND,
         fold=fold,
         pool=pool,
         causes=[
@@ -166,7 +172,7 @@ def _jobs(reader: ReportReader, run: RunLine, kept: Sequence[Kept], with_output:
         lines.append(
             JobLine(
                 one.seq,
-                f"{record.source}:{record.line}",
+                f"{shortened(record.source, _SOURCE_CHARS)}:{record.line}",
                 shortened(text),
                 one.number,
                 one.outcome,
