@@ -199,6 +199,15 @@ def test_what_a_kill_left_ends_with_the_last_sign_of_life() -> None:
     assert (0, {"interrupted": 2}) == (fold.run_times.count, fold.fates)
 
 
+def test_what_no_worker_is_known_to_have_taken_on_has_no_wait() -> None:
+    """Until it ends the journal has when it was allowed to begin, which may be long before a worker was free."""
+    open_one: dict[str, Any] = {"outcome": None, "ended_us": None, "worker": ""}
+    fold = folded(a_try(1), a_try(2, **open_one), a_try(3, outcome="interrupted", worker=""), is_running=True)
+
+    assert (1, 1_000_000) == (fold.waits.count, fold.busy_us)
+    assert {"succeeded": 1, "running": 1, "interrupted": 1} == fold.fates
+
+
 def test_causes_are_counted_by_jobs_and_list_the_first() -> None:
     """Ten of each; attempts that were tried again are no failures of their own."""
     tries = [

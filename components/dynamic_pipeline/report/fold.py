@@ -44,7 +44,7 @@ class Fold:
         self.failed_jobs: dict[str, list[Kept]] = {}
         self.run_times = Spread()  # of attempts that have ended
         self.waits = Spread()  # of jobs, from when they could have begun to their first attempt
-        self.busy_us = 0
+        self.busy_us = 0  # of workers, with attempts of which that is known
         self.intervals = Intervals(span_s)
         self.gantt = Gantt(span_s, tries)
         self._start_us, self._end_us = start_us, end_us
@@ -63,7 +63,8 @@ class Fold:
         end_us = self._within(one.ended_us if has_ended and one.ended_us is not None else self._end_us)
         end_us = max(begin_us, end_us)
         self.outcomes[outcome] += 1
-        self.busy_us += end_us - begin_us
+        if has_ended or _is_timed(one):
+            self.busy_us += end_us - begin_us
         bar = GanttBar(self._s(begin_us), self._s(end_us), one.seq, one.number, outcome)
         self.gantt.add(one.worker, bar)
         if not has_ended:
@@ -96,7 +97,7 @@ class Fold:
     def _settle(self) -> None:
         first, last = self._job[0], self._job[-1]
         self._job = []
-        if first.accepted_us is not None:
+        if first.accepted_us is not None and _is_timed(first):
             self.waits.add(first.started_us - max(first.accepted_us, self._start_us))
         fate = fate_of(last, is_running=self._is_running)
         self.fates[fate] += 1
@@ -113,6 +114,11 @@ class Fold:
             jobs = self.failed_jobs.setdefault(cause, [])
             if len(jobs) < _LISTED:
                 jobs.append(kept)
+
+
+def _is_timed(one: Try) -> bool:
+    """Whether it is known when a worker took it on: before it ends, only when one was allowed to is on record."""
+    return one.outcome is not None and one.worker != ""
 
 
 def fate_of(last: Try, *, is_running: bool) -> str:
