@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shlex
 import signal
@@ -28,25 +29,41 @@ def test_the_page_of_the_latest_run_stands_beside_its_journal(tmp_path: Path) ->
     script = 'test "$1" = good || { echo "no $1" >&2; exit 3; }'
     assert 1 == run(tmp_path, script=script)
     (name,) = told(tmp_path, "report")
-    html = Path(name).read_text()
-    text = text_of(html)
+    written = Path(name).read_text()
+    text = text_of(written)
 
     (status,) = as_json(tmp_path, "status", "--json")
     assert f"{tmp_path}/logs/report-{status['run']}.html" == name
     assert not list((tmp_path / "logs").glob(".report*"))
     assert "✗ 1 job failed for good, the others were done" in text
     assert "1 ✓ ok 1 ✗ failed" in text
-    assert "no &lt;b&gt;bad&lt;/b&gt;" in html
-    assert "<b>bad" not in html
+    assert "no &lt;b&gt;bad&lt;/b&gt;" in written
+    assert "<b>bad" not in written
     assert "pipeline.max_retries 0 command line --max-retries" in text
     # The command is what it says it is.
-    (again,) = re.findall(r'<pre class="command">(.*?)</pre>', html)
-    command = again.replace("&#39;", "'").replace("&#34;", '"').replace("&amp;", "&").replace("&gt;", ">")
+    (again,) = re.findall(r'<pre class="command">(.*?)</pre>', written)
+    command = html.unescape(again)
     done = subprocess.run(["bash", "-c", command], cwd="/", capture_output=True, timeout=60, check=False)
     assert 1 == done.returncode, done.stderr
     (newest, _) = as_json(tmp_path, "runs", "--json")
     assert ("retry-failed", 1, 0) == (newest["mode"], newest["failed"], newest["succeeded"])
     assert "pipeline.py" in shlex.split(command)[4]
+
+
+def test_what_failed_of_a_pipe_is_run_again_from_its_file(tmp_path: Path) -> None:
+    """A command that works from any folder."""
+    script = 'test -e "$0" || test "$1" = a'
+    given = ["run", "-i", "-", "-q", "--max-retries", "0", "--", "sh", "-c", script, "mended"]
+    assert 1 == pipeline(tmp_path, *given, stdin=b"a\nb\n").returncode
+    (name,) = told(tmp_path, "report")
+    (again,) = re.findall(r'<pre class="command">(.*?)</pre>', Path(name).read_text())
+    (tmp_path / "mended").touch()
+    done = subprocess.run(
+        ["bash", "-c", html.unescape(again)], cwd="/", capture_output=True, timeout=60, check=False
+    )
+
+    assert 0 == done.returncode, done.stderr
+    assert 1 == as_json(tmp_path, "status", "--json")[0]["succeeded"]
 
 
 def test_an_earlier_run_has_its_own_page(tmp_path: Path) -> None:

@@ -29,7 +29,9 @@ HOSTILE = "</script><img src=x onerror=alert(1)>&\"'\u2028\u202egnp\x1b[31m\x00{
 def page(path: Path, state: str = "ended", now_us: int = 30_000_000) -> str:
     with ReportReader.open(path) as reader, reader.one_moment():
         runs = reader.runs(20)
-        story = read_story(reader, runs[0], state, [(run, state) for run in runs], ["python", "p.py"], now_us)
+        story = read_story(
+            reader, runs[0], state, [(run, state) for run in runs], ["python", "p.py"], [], now_us
+        )
     return b"".join(render(story, now_us)).decode()
 
 
@@ -280,13 +282,14 @@ def test_what_is_endless_is_cut(tmp_path: Path) -> None:
     ("given", "kind", "text"),
     [
         (("ended", 0, 0, 0, 0), "good", "Everything was done"),
-        (("ended", 1, 1, 1, 0), "bad", "2 jobs failed for good, the others were done"),
+        (("ended", 1, 1, 2, 0), "bad", "2 jobs failed for good, the others were done"),
+        (("ended", 1, 0, 1, 0), "bad", "1 job failed for good"),
         (("ended", 3, 1, 0, 9), "bad", "Stopped early, by --halt or the breaker; 9 not run"),
         (("ended", 130, 0, 0, 2), "bad", "Stopped by SIGINT; 2 not run"),
         (("ended", 141, 0, 0, 2), "bad", "The reader of the output went away; 2 not run"),
         (("ended", 99, 0, 0, 0), "bad", "Ended with exit code 99"),
         (("killed", None, 0, 0, 5), "bad", "Killed before its end; 5 not run; --resume goes on"),
-        (("running", None, 3, 0, 5), "open", "Running; 3 jobs failed so far"),
+        (("running", None, 0, 3, 5), "open", "Running; 3 jobs failed so far"),
     ],
 )
 def test_the_verdict_is_in_words(given: Any, kind: str, text: str) -> None:
@@ -338,7 +341,9 @@ def test_the_command_that_runs_failures_again_has_all_of_the_first(
         "c.d": ("x y", "command line --c"),
         "e.f": ("null", "set.yml:2"),
     }
-    told = shlex.split(again_command(["python", "p.py"], {**parts, "folder": "/a b"}, config, "x.csv y.csv"))
+    told = shlex.split(
+        again_command(["python", "p.py"], {**parts, "folder": "/a b"}, config, "x.csv y.csv", ["f.csv"])
+    )
     head = ["cd", "/a b", "&&", "python", "p.py", "run", "-i", "x.csv", "-i", "y.csv", "--retry-failed"]
     before = [word for word in words[:2] if word in {"-0", "--format", "csv"}]
 
@@ -346,8 +351,11 @@ def test_the_command_that_runs_failures_again_has_all_of_the_first(
 
 
 def test_a_pipe_cannot_be_read_again() -> None:
-    """So there is no command that would."""
-    assert "" == again_command(["p"], {"kind": "lines"}, {}, "-")
+    """The records that failed are in a file; where they are not, there is no command that would."""
+    assert "p run -i s/failed-1.txt --lines" == again_command(
+        ["p"], {"kind": "lines"}, {}, "-", ["s/failed-1.txt"]
+    )
+    assert "" == again_command(["p"], {"kind": "lines"}, {}, "-", [])
 
 
 # ── drawings ────────────────────────────────────────────────────────────────────────────────────────

@@ -44,7 +44,8 @@ def report(
             raise Refused(f"the journal has no run {escape(run or '')}; `runs` lists them")
         now = now_us()
         past = [(line, state_of(line, path)) for line in latest]
-        story = read_story(reader, found, state_of(found, path), past, program(), now)
+        kept = [str(file) for file in sorted(path.parent.glob(f"failed-{found.uuid}.*"))]
+        story = read_story(reader, found, state_of(found, path), past, program(), kept, now)
     name = output or os.path.join(path.parent, f"report-{found.uuid}.html")  # noqa: PTH118 - text
     try:
         file = CompleteFile(f"--output {escape(name)}", name)

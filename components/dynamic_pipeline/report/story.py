@@ -87,9 +87,13 @@ def read_story(
     state: str,
     past: Sequence[tuple[RunLine, str]],
     program: Sequence[str],
+    kept: Sequence[str],
     now_us: int,
 ) -> Story:
-    """Read all of *run*, which is running, killed or ended as *state* says; *past* are the latest runs with theirs."""
+    """Read all of *run*, which is running, killed or ended as *state* says; *past* are the latest runs with theirs.
+
+    *program* is how this program is called, *kept* the files that hold the records that failed.
+    """
     span = reader.span(run)
     end_us = _end(run, state, span, now_us, reader)
     fold = Fold(run.started_us, end_us, span.tries, is_running=state == "running")
@@ -103,15 +107,15 @@ def read_story(
         pool.add(at_s, backlog, look.allowed, look.workers, look.reason)
     counts = _counts(reader, run, state, fold)
     parts, config = reader.settings(run)
-    has_lost = counts["failed"] + counts["held"] > 0
-    again = again_command(program, parts, config, run.input) if has_lost else ""
+    lost = counts["failed"] + counts["held"]
+    again = again_command(program, parts, config, run.input, kept) if lost else ""
     shown = fold.causes.most_common(_MOST_CAUSES)
     return Story(
         run=run,
         state=state,
         start_us=run.started_us,
         end_us=end_us,
-        verdict=verdict(state, run.exit_code, counts["failed"], counts["held"], counts["unfinished"]),
+        verdict=verdict(state, run.exit_code, counts["succeeded"], lost, counts["unfinished"]),
         counts=counts,
         parts=parts,
         config=config,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,9 +25,8 @@ class Verdict(NamedTuple):
     text: str
 
 
-def verdict(state: str, code: int | None, failed: int, held: int, left: int) -> Verdict:
-    """*state* is running, killed or ended; *left* are jobs that are not over."""
-    lost = failed + held
+def verdict(state: str, code: int | None, succeeded: int, lost: int, left: int) -> Verdict:
+    """*state* is running, killed or ended; *lost* jobs failed for good or are held, *left* are not over."""
     jobs = f"{lost} job{'s' * (lost != 1)}"
     rest = f"; {left} not run" if left else ""
     if state == "running":
@@ -41,7 +40,7 @@ def verdict(state: str, code: int | None, failed: int, held: int, left: int) -> 
     if code is not None and code > _SIGNALS and code != READER_GONE:
         return Verdict("bad", "✗", f"Stopped by {_signal_name(code - _SIGNALS)}{rest}")
     reasons = {
-        SOME_FAILED: f"{jobs} failed for good, the others were done",
+        SOME_FAILED: f"{jobs} failed for good{', the others were done' if succeeded else ''}",
         STOPPED: "Stopped early, by --halt or the breaker",
         IO_FAULT: "An input, the journal or an output failed",
         INTERNAL: "Ended by an error of the program itself",
@@ -88,16 +87,25 @@ def clock_text(seconds: float, step: float) -> str:
 
 
 def again_command(
-    program: Sequence[str], parts: Mapping[str, str], config: Mapping[str, tuple[str, str]], inputs: str
+    program: Sequence[str],
+    parts: Mapping[str, str],
+    config: Mapping[str, tuple[str, str]],
+    inputs: str,
+    kept: Sequence[str],
 ) -> str:
     """What runs the failed jobs of the work once more, to be pasted into a shell; empty where nobody can say.
 
+    A pipe cannot be read again; then it takes the failed records, if the run has *kept* them in files.
     Settings that did not come from the defaults are given again, wherever they came from.
     """
     kind, text = parts.get("kind", ""), parts.get("text", "")
-    if inputs.split(" ") == ["-"] or kind not in {"command", "shell", "lines", "call"}:
+    is_pipe = "-" in inputs.split(" ")
+    if (is_pipe and not kept) or kind not in {"command", "shell", "lines", "call"}:
         return ""
-    words = [*program, "run", *_inputs(inputs), "--retry-failed"]
+    # Inputs were written down for people, with blanks between them.
+    names = kept if is_pipe else inputs.split(" ")
+    words = [*program, "run", *(word for name in names for word in ("-i", name))]
+    words += [] if is_pipe else ["--retry-failed"]
     if parts.get("separator") == "NUL":
         words.append("-0")
     elif parts.get("format", "lines") != "lines":
@@ -112,9 +120,3 @@ def again_command(
     folder = parts.get("folder", "")
     before = f"cd {display([os.fsencode(folder)])} && " if folder else ""
     return before + display([os.fsencode(word) for word in words])
-
-
-def _inputs(names: str) -> Iterator[str]:
-    """They were written down for people, with blanks between them."""
-    for name in names.split(" "):
-        yield from ("-i", name)
