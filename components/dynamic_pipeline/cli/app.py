@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from dynamic_pipeline import __version__
-from dynamic_pipeline.cli import config, history, run, simulate, upkeep
+from dynamic_pipeline.cli import config, history, report, run, simulate, upkeep
 
 app = typer.Typer(
     name="dynamic-pipeline",
@@ -25,6 +25,7 @@ app.command("status")(history.status)
 app.command("runs")(history.runs)
 app.command("failed")(history.failed)
 app.command("decisions")(history.decisions)
+app.command("report")(report.report)
 app.command("simulate")(simulate.simulate)
 app.add_typer(upkeep.app, name="journal")
 app.add_typer(config.app, name="config")

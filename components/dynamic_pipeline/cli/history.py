@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dynamic_pipeline.cli.journal_access import Refused, StateDir, path_of, reading
+from dynamic_pipeline.cli.journal_access import Refused, StateDir, path_of, reading, state_of
 
 if TYPE_CHECKING:
     from dynamic_pipeline.journal.operations import Decide
@@ -112,19 +112,8 @@ def _decision_line(one: Decide) -> str:
     return f"{_when(one.at_us)}  {one.allowed} -> {one.workers}  {escape(one.reason)}  ({seen})"
 
 
-def _state(run: RunLine, path: Path) -> str:
-    """A killed run is called so before and after somebody has put the journal in order."""
-    from dynamic_pipeline.journal.lock import JournalLock  # noqa: PLC0415 - brings SQLite
-
-    if run.ended_us is not None:
-        return "killed" if run.outcome == "crashed" else "ended"
-    # A number alone is given again, perhaps to another process: whoever runs holds the lock.
-    holder = JournalLock(path).holder()
-    return "running" if holder is not None and (holder.pid, holder.host) == (run.pid, run.host) else "killed"
-
-
 def _status(reader: Reader, run: RunLine, path: Path) -> dict[str, Any]:
-    state = _state(run, path)
+    state = state_of(run, path)
     counts = reader.counts(run.work, has_run_ended=state != "running")
     # When a killed one ended nobody knows: what is on record is when that was found out.
     ended_us = None if state == "killed" else run.ended_us

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from dynamic_pipeline.journal.reader import Reader
+    from dynamic_pipeline.journal.reader import Reader, RunLine
 
 StateDir = Annotated[
     str | None,
@@ -80,3 +80,14 @@ def reading(path: Path) -> Iterator[Reader]:
 
     with told_in_one_line(), Reader.open(path) as reader:
         yield reader
+
+
+def state_of(run: RunLine, path: Path) -> str:
+    """running, killed or ended. A killed run is called so before and after somebody has put the journal in order."""
+    from dynamic_pipeline.journal.lock import JournalLock  # noqa: PLC0415 - brings SQLite
+
+    if run.ended_us is not None:
+        return "killed" if run.outcome == "crashed" else "ended"
+    # A number alone is given again, perhaps to another process: whoever runs holds the lock.
+    holder = JournalLock(path).holder()
+    return "running" if holder is not None and (holder.pid, holder.host) == (run.pid, run.host) else "killed"

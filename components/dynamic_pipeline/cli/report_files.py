@@ -176,7 +176,7 @@ class ReportFiles:
         if self._failed.error is not None:
             lines.append(f"the failed records could not be kept: {self._failed.error.strerror}")
         elif self._failed.paths:
-            words = [*_program(), "run", *self._which(self._failed.paths)]
+            words = [*program(), "run", *self._which(self._failed.paths)]
             here = f"cd {display([os.fsencode(os.getcwd())])} && " if self._request.is_silent else ""  # noqa: PTH109 - text
             lines.append(f"run them again: {here}{display([os.fsencode(word) for word in words])}")
         if count := self._failed.left_out:
@@ -247,7 +247,7 @@ def _open_results(name: str) -> GrowingFile:
     return GrowingFile("--results -", fd, is_stdout=True)
 
 
-def _program() -> Sequence[str]:
+def program() -> Sequence[str]:
     """How this program was started, as a person would type it."""
     path = sys.argv[0]
     if path.endswith(".py"):

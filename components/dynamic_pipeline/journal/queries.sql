@@ -189,3 +189,39 @@ SELECT job, state, jobs.attempts, interruptions, payload, source, line,
        (SELECT exit_code FROM attempts WHERE attempts.job = jobs.job ORDER BY run DESC, number DESC LIMIT 1),
        (SELECT signal FROM attempts WHERE attempts.job = jobs.job ORDER BY run DESC, number DESC LIMIT 1)
 FROM jobs WHERE job > ? AND job <= ? AND state IN ('F', 'H') ORDER BY job LIMIT ?;
+
+-- name: run_named
+SELECT run, uuid, work, mode, started_us, ended_us, outcome, exit_code, succeeded, failed, held, unfinished,
+       host, pid, input
+FROM runs WHERE uuid = ?;
+
+-- name: run_settings
+SELECT parts, config FROM runs JOIN works USING(work) WHERE run = ?;
+
+-- name: report_span
+-- When an interruption was written down says nothing: that may be days later.
+SELECT count(*), min(started_us), max(started_us), max(CASE WHEN outcome != 'interrupted' THEN ended_us END)
+FROM attempts WHERE job > :first AND job <= :last AND run = :run;
+
+-- name: report_tries
+-- The last column tells whether the job went on behind this run: with its next number if it was to be tried again,
+-- from 1 if it had failed for good.
+SELECT job, number, worker, started_us, ended_us, outcome, error, state, accepted_us,
+       CASE WHEN outcome IN ('failed', 'timeout') THEN (
+         SELECT number FROM attempts AS later WHERE later.job = attempts.job AND later.run > attempts.run
+         ORDER BY later.run, later.number LIMIT 1) END
+FROM attempts JOIN jobs USING(job) WHERE job > :first AND job <= :last AND run = :run ORDER BY job, number;
+
+-- name: report_tries_of_1
+-- In a file of version 1, which does not say when jobs were accepted.
+SELECT job, number, worker, started_us, ended_us, outcome, error, state, NULL,
+       CASE WHEN outcome IN ('failed', 'timeout') THEN (
+         SELECT number FROM attempts AS later WHERE later.job = attempts.job AND later.run > attempts.run
+         ORDER BY later.run, later.number LIMIT 1) END
+FROM attempts JOIN jobs USING(job) WHERE job > :first AND job <= :last AND run = :run ORDER BY job, number;
+
+-- name: report_record
+SELECT substr(payload, 1, :most), length(payload), source, line FROM jobs WHERE job = :job;
+
+-- name: report_output
+SELECT output FROM attempts WHERE job = ? AND number = ? AND run = ?;

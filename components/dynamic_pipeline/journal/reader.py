@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from dynamic_pipeline.jobs import JobState
 from dynamic_pipeline.journal import place, schema
@@ -66,7 +66,7 @@ class Reader:
 
     @classmethod
     @contextmanager
-    def open(cls, path: Path) -> Iterator[Reader]:
+    def open(cls, path: Path) -> Iterator[Self]:
         """The journal at *path*, for as long as the block lasts.
 
         Raises:
