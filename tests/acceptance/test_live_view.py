@@ -21,6 +21,7 @@ import pytest
 from tests.acceptance.conftest import PATIENCE_S, PIPELINE
 
 _HINT = "Ctrl+C: finish"
+_DRAWN = b"\x1b[?2026l"  # ends what is drawn at once
 _SLOW = "import time\ndef work(record):\n    time.sleep(0.05)\n"
 
 
@@ -30,11 +31,10 @@ class Terminal:
     def __init__(self, folder: Path, argv: list[str], columns: int, rows: int, env: dict[str, str]) -> None:
         self._screen = pyte.HistoryScreen(columns, rows, history=20_000)
         self._stream = pyte.ByteStream(self._screen)
-        self.bytes = b""
-        self.modes = []  # of the terminal, before the program
+        self.bytes = self._unread = b""
         ours, theirs = pty.openpty()
         fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.modes = termios.tcgetattr(theirs)
+        self.modes = termios.tcgetattr(theirs)  # before the program
         self.pid = os.fork()
         if not self.pid:  # becomes the leader of a session with that terminal, as a shell's job is
             os.close(ours)
@@ -47,18 +47,21 @@ class Terminal:
         self.fd, self._theirs = ours, theirs
         self.code: int | None = None
 
-    def read(self, timeout_s: float = 0.05) -> bool:
-        """Take what there is; whether the program still runs."""
-        while select.select([self.fd], [], [], timeout_s)[0]:
-            data = os.read(self.fd, 1 << 16)
-            self.bytes += data
-            self._stream.feed(data)
-            timeout_s = 0
+    def read(self, is_there: Callable[[list[str]], bool] | None = None) -> bool:
+        """Take what there is, up to a complete view on which *is_there*; whether there was one."""
+        if not self._unread and select.select([self.fd], [], [], 0.05)[0]:
+            self._unread = os.read(self.fd, 1 << 16)
+            self.bytes += self._unread
+        while self._unread:
+            piece, end, self._unread = self._unread.partition(_DRAWN)
+            self._stream.feed(piece + end)
+            if end and is_there is not None and is_there(self.lines):
+                return True
         if self.code is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             if pid:
                 self.code = os.waitstatus_to_exitcode(status)
-        return self.code is None
+        return False
 
     @property
     def lines(self) -> list[str]:
@@ -73,20 +76,20 @@ class Terminal:
         return [*above, *self.lines]
 
     def until(self, is_there: Callable[[list[str]], bool]) -> list[str]:
-        """The screen, as soon as it is as it should be."""
+        """The screen, as soon as a view is drawn on which *is_there*."""
         deadline = time.monotonic() + PATIENCE_S
-        while self.read():
-            if is_there(self.lines):
-                return self.lines
+        while not self.read(is_there):
+            assert self.code is None, f"it has ended with {self.code}:\n" + "\n".join(self.lines)
             assert time.monotonic() < deadline, "\n".join(self.lines)
-        raise AssertionError(f"it has ended with {self.code}:\n" + "\n".join(self.lines))
+        return self.lines
 
     def end(self) -> int:
         deadline = time.monotonic() + PATIENCE_S
-        while self.read():
+        while self.code is None:
+            self.read()
             assert time.monotonic() < deadline, "\n".join(self.lines)
-        self.read(0)
-        assert self.code is not None
+        while select.select([self.fd], [], [], 0)[0] or self._unread:
+            self.read()
         return self.code
 
     def press(self, key: bytes) -> None:
