@@ -27,6 +27,8 @@ DOORS = {
     "loguru": ["sinks/log.py"],
     "sqlite3": ["journal/"],
     "filelock": ["journal/lock.py"],
+    "prometheus_client": ["sinks/metrics.py"],
+    "http": ["cli/serving.py"],
     "jinja2": ["report/page.py"],
     "markupsafe": ["report/page.py"],
     "rich": ["views/live.py", "sinks/screen.py"],

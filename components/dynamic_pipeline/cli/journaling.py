@@ -84,6 +84,10 @@ class Journal(JournalLine):
     def _crash(self, thread: str, error: BaseException) -> None:
         self.crashed(thread, error)
 
+    @property
+    def path(self) -> Path:
+        return self._store.path
+
     def begin(self, *, retry_failed: bool) -> None:
         """Start the thread that writes; with *retry_failed* what failed, or is held, is open again."""
         self.writer.start()

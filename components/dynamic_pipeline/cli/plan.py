@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -29,6 +29,7 @@ from dynamic_pipeline.work.command import CommandWork
 
 if TYPE_CHECKING:
     from dynamic_pipeline.cli.journaling import Journal
+    from dynamic_pipeline.cli.outside import Outside
     from dynamic_pipeline.sources.lines import LineSource
 
 
@@ -47,6 +48,7 @@ class Task:
     is_silent: bool = False  # on the console, if all goes well
     journal: Journal | None = None
     retries_failed: bool = False  # of earlier runs
+    outside: Outside = field(init=False)  # set before it begins
 
     @property
     def ends_commands(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,19 +25,42 @@ def report(
     ] = None,
 ) -> None:
     """Write the latest run, or RUN, as an HTML page that needs nothing else; print its name."""
-    from dynamic_pipeline.cli.report_files import program  # noqa: PLC0415 - `--help` does not need it
-    from dynamic_pipeline.errors import OutputError  # noqa: PLC0415 - same
-    from dynamic_pipeline.journal.operations import now_us  # noqa: PLC0415 - same
-    from dynamic_pipeline.journal.report_reader import ReportReader  # noqa: PLC0415 - brings SQLite
-    from dynamic_pipeline.report.page import render  # noqa: PLC0415 - brings Jinja
-    from dynamic_pipeline.report.story import MOST_RUNS, read_story  # noqa: PLC0415 - same
+    from dynamic_pipeline.errors import OutputError  # noqa: PLC0415 - `--help` does not need it
     from dynamic_pipeline.sinks.files import CompleteFile  # noqa: PLC0415 - same
     from dynamic_pipeline.views.escape import escape  # noqa: PLC0415 - same
 
     if output in {"", "-"}:
         raise Refused("--output needs the name of a file")
     path = path_of(state_dir)
-    with told_in_one_line(), ReportReader.open(path) as reader, reader.one_moment():
+    with told_in_one_line():
+        uuid, pieces = page_of(path, run)
+    name = output or os.path.join(path.parent, f"report-{uuid}.html")  # noqa: PTH118 - text
+    try:
+        file = CompleteFile(f"--output {escape(name)}", name)
+        with contextlib.ExitStack() as stack:
+            stack.callback(file.discard)
+            for piece in pieces:
+                file.write(piece)
+            file.complete()
+    except OutputError as error:
+        raise Refused(str(error), 4) from None
+    typer.echo(escape(name))
+
+
+def page_of(path: Path, run: str | None) -> tuple[str, Iterator[bytes]]:
+    """The name of the latest run, or of *run*, in the journal at *path*, and its page in pieces.
+
+    Raises:
+        JournalError: the journal cannot be read. Refused: there is no such run.
+    """
+    from dynamic_pipeline.cli.report_files import program  # noqa: PLC0415 - `--help` does not need it
+    from dynamic_pipeline.journal.operations import now_us  # noqa: PLC0415 - same
+    from dynamic_pipeline.journal.report_reader import ReportReader  # noqa: PLC0415 - brings SQLite
+    from dynamic_pipeline.report.page import render  # noqa: PLC0415 - brings Jinja
+    from dynamic_pipeline.report.story import MOST_RUNS, read_story  # noqa: PLC0415 - same
+    from dynamic_pipeline.views.escape import escape  # noqa: PLC0415 - same
+
+    with ReportReader.open(path) as reader, reader.one_moment():
         latest = reader.runs(MOST_RUNS)
         if not latest:
             raise Refused("the journal has no run yet")
@@ -46,14 +71,4 @@ def report(
         past = [(line, state_of(line, path)) for line in latest]
         kept = [str(file) for file in sorted(path.parent.glob(f"failed-{found.uuid}.*"))]
         story = read_story(reader, found, state_of(found, path), past, program(), kept, now)
-    name = output or os.path.join(path.parent, f"report-{found.uuid}.html")  # noqa: PTH118 - text
-    try:
-        file = CompleteFile(f"--output {escape(name)}", name)
-        with contextlib.ExitStack() as stack:
-            stack.callback(file.discard)
-            for piece in render(story, now):
-                file.write(piece)
-            file.complete()
-    except OutputError as error:
-        raise Refused(str(error), 4) from None
-    typer.echo(escape(name))
+    return found.uuid, render(story, now)

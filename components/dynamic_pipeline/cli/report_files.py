@@ -38,7 +38,7 @@ def check_reports(request: Request) -> None:
     """
     grows = {"--joblog": request.joblog, "--results": request.results}
     given = grows | {"--junit": request.junit, "--summary-json": request.summary_json}
-    given["--record-trace"] = request.record_trace
+    given |= {"--record-trace": request.record_trace, "--metrics-file": request.metrics_file}
     seen: dict[str, str] = {}
     for option, name in given.items():
         if name is None or (name == "-" and option == "--results"):

@@ -49,6 +49,8 @@ class Request:
     junit: str | None = None
     summary_json: str | None = None
     record_trace: str | None = None
+    metrics_file: str | None = None
+    serve: str | None = None  # an address
     again: tuple[str, ...] = ()  # the words of the command line, without its inputs
     jobs: int | None = None
     duration: str | None = None

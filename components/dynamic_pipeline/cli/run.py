@@ -49,10 +49,7 @@ def run(
             "TEXT", "A shell command per record; {} is safe in quotes and without.", WORK, "-c", "--command"
         ),
     ] = None,
-    lines: Annotated[
-        bool,
-        flag("Each record is a shell command itself.", WORK, "--lines"),
-    ] = False,
+    lines: Annotated[bool, flag("Each record is a shell command itself.", WORK, "--lines")] = False,
     call: Annotated[
         str | None,
         text("PKG.MOD:FUNC", "A Python call per record, in place of a command.", WORK),
@@ -61,14 +58,8 @@ def run(
         str | None,
         text("lines|csv|tsv|jsonl", "What the records are; default: by suffix, else lines.", WORK),
     ] = None,
-    null: Annotated[
-        bool,
-        flag("Records end with NUL, as of find -print0.", WORK, "-0", "--null"),
-    ] = False,
-    dry_run: Annotated[
-        bool,
-        flag("Print the commands, run none of them.", WORK, "--dry-run"),
-    ] = False,
+    null: Annotated[bool, flag("Records end with NUL, as of find -print0.", WORK, "-0", "--null")] = False,
+    dry_run: Annotated[bool, flag("Print the commands, run none of them.", WORK, "--dry-run")] = False,
     strict: Annotated[
         bool,
         flag("Refuse a {} that an inner shell would read as code.", WORK, "--strict"),
@@ -77,10 +68,7 @@ def run(
         bool,
         flag("Show outputs in the order of the input.", WORK, "-k", "--keep-order"),
     ] = False,
-    tag: Annotated[
-        bool,
-        flag("Put the record before each line of output.", WORK, "--tag"),
-    ] = False,
+    tag: Annotated[bool, flag("Put the record before each line of output.", WORK, "--tag")] = False,
     output: Annotated[
         str | None,
         text("DIR", "Keep outputs in files DIR/ID.out and DIR/ID.err, show none.", WORK),
@@ -89,10 +77,7 @@ def run(
         bool,
         flag("Show outputs of failed jobs only, and warnings.", WORK, "-q", "--quiet"),
     ] = False,
-    cron: Annotated[
-        bool,
-        flag("Print nothing at all unless something failed.", WORK, "--cron"),
-    ] = False,
+    cron: Annotated[bool, flag("Print nothing at all unless something failed.", WORK, "--cron")] = False,
     resume: Annotated[
         bool,
         flag(
@@ -124,13 +109,14 @@ def run(
             REPORT,
         ),
     ] = None,
-    junit: Annotated[
-        str | None,
-        text("FILE", "A JUnit XML report, as CI systems read it.", REPORT),
+    junit: Annotated[str | None, text("FILE", "A JUnit XML report, as CI systems read it.", REPORT)] = None,
+    summary_json: Annotated[str | None, text("FILE", "How it ended, as one JSON object.", REPORT)] = None,
+    metrics_file: Annotated[
+        str | None, text("FILE", "Prometheus metrics, every few seconds and at the end.", REPORT)
     ] = None,
-    summary_json: Annotated[
+    serve: Annotated[
         str | None,
-        text("FILE", "How it ended, as one JSON object.", REPORT),
+        text("HOST:PORT", "Show the run to a browser, and to Prometheus, while it goes on.", REPORT),
     ] = None,
     record_trace: Annotated[
         str | None,
@@ -140,10 +126,7 @@ def run(
         int | None,
         typer.Option(metavar="N", min=0, help="Stop after N simulated jobs.", rich_help_panel=SIM),
     ] = None,
-    duration: Annotated[
-        str | None,
-        text("TIME", "Stop making jobs after TIME, such as 70s.", SIM),
-    ] = None,
+    duration: Annotated[str | None, text("TIME", "Stop making jobs after TIME, such as 70s.", SIM)] = None,
     seed: Annotated[
         int | None,
         text("N", "Same seed, same durations and failures.", SIM),
@@ -255,6 +238,8 @@ def run(
         junit=junit,
         summary_json=summary_json,
         record_trace=record_trace,
+        metrics_file=metrics_file,
+        serve=serve,
         again=given_words(context),
         jobs=jobs,
         duration=duration,

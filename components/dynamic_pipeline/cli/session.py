@@ -6,8 +6,7 @@ import os
 import signal
 import sys
 
-import pipeline_config
-from pipeline_config import ConfigError, Loaded, Override, Settings
+from pipeline_config import ConfigError, Settings
 
 from dynamic_pipeline.cli.console import (
     STDERR,
@@ -22,9 +21,11 @@ from dynamic_pipeline.cli.foresight import foresee
 from dynamic_pipeline.cli.github import tell_github
 from dynamic_pipeline.cli.in_turn import in_turn
 from dynamic_pipeline.cli.log_targets import log_path, open_log
+from dynamic_pipeline.cli.outside import Outside
 from dynamic_pipeline.cli.plan import Task, plan
 from dynamic_pipeline.cli.policy import Rules, make_rules
 from dynamic_pipeline.cli.request import Request
+from dynamic_pipeline.cli.settings import load_settings
 from dynamic_pipeline.cli.watching import LiveView, has_view
 from dynamic_pipeline.descriptors import keep_to_ourselves
 from dynamic_pipeline.errors import IoFault, OutputError, StoppedEarly, UsageError
@@ -56,6 +57,7 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
         if request.is_dry_run:
             return dry_run(request, stop)
         rules = make_rules(request, settings)
+        outside = Outside(request, settings)
         planned = plan(request, settings, stop)
     except ConfigError as error:
         return refuse(str(error))
@@ -105,6 +107,8 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
         )
     try:
         task.reports.open()
+        outside.open()
+        task.outside = outside
     except OutputError as error:
         task.abandon()
         return refuse(f"pipeline: error: {escape(str(error))}", IO_FAULT)
@@ -116,22 +120,6 @@ def _refuse(error: Exception) -> int:
     code = USAGE if isinstance(error, UsageError) else getattr(error, "exit_code", IO_FAULT)
     text = f"no folder for the jobs' output: {error.strerror}" if isinstance(error, OSError) else str(error)
     return refuse(with_hint(f"pipeline: error: {escape(text)}", getattr(error, "hint", "")), code)
-
-
-def load_settings(request: Request) -> Loaded:
-    """The settings in force.
-
-    Raises:
-        ConfigError: with every mistake in every layer.
-    """
-    overrides = [Override(key, text, option) for key, (option, text) in request.options.items()]
-    if request.fixed_workers is not None:
-        overrides += [
-            Override("pipeline.max_workers", request.fixed_workers, "-j"),
-            Override("scaling.policy", "fixed", "-j"),
-        ]
-    overrides += [Override.from_set(text) for text in request.sets]
-    return pipeline_config.load(request.config, overrides=overrides)
 
 
 def conduct(
@@ -146,12 +134,18 @@ def conduct(
     """Run, with the main thread waiting for signals only; then tell how it went."""
     log.note("INFO", f"run {task.run_id}, log {log_path(settings)}")
     foreseen = foresee(settings) if task.is_real else []
-    for note in (*(task.journal.notes if task.journal is not None else ()), *task.notes, *foreseen):
+    journal = task.journal
+    for note in (
+        *(journal.notes if journal is not None else ()),
+        *task.notes,
+        *foreseen,
+        *task.outside.notes,
+    ):
         log.note("WARNING" if note.startswith("warning: ") else "INFO", note)
-    if task.journal is not None:
-        task.journal.begin(retry_failed=task.retries_failed)
+    if journal is not None:
+        journal.begin(retry_failed=task.retries_failed)
     # The line that says a job was handled comes when its output has been written, and so do the rows of reports.
-    sinks = [*task.reports.sinks, *in_turn(task.sinks, task.reports.sinks_after), log]
+    sinks = [*task.outside.sinks, *task.reports.sinks, *in_turn(task.sinks, task.reports.sinks_after), log]
     if view is not None:
         view.above((*task.sinks, *task.reports.sinks_after))
         sinks = view.around(sinks)
@@ -169,11 +163,12 @@ def conduct(
         halt=rules.halt,
         breaker=rules.breaker,
         is_overload=rules.is_overload,
-        journal=task.journal,
+        journal=journal,
         call_timeout_s=None if task.ends_commands else settings.pipeline.timeout,
         stop=stop,
         on_end=signals.wake,
     ).start()
+    task.outside.begin(started, task.run_id, None if journal is None else journal.path)
     if view is not None:
         view.begin(started)
 
@@ -232,7 +227,7 @@ def _speak(task: Task, summary: Summary, log: LogSink, signals: SignalInbox) -> 
 
 
 def _tell_end(task: Task, summary: Summary, code: int, log: LogSink, problems: list[str]) -> None:
-    for remark in task.remarks():
+    for remark in (*task.remarks(), *task.outside.end(code)):
         log.say("WARNING", remark)
     if summary.error is not None and not (
         isinstance(summary.error, OutputError) and summary.error.reader_gone
