@@ -46,9 +46,10 @@ class TraceSink:
                     | JobRetrying(attempt, outcome)
                 ):
                     is_ok = isinstance(event, JobSucceeded)
-                    self._rows[attempt.job.id].attempts.append((outcome.elapsed_s, is_ok))
-                    if not isinstance(event, JobRetrying):
-                        self._over.append(attempt.job.id)
+                    if (row := self._rows.get(attempt.job.id)) is not None:
+                        row.attempts.append((outcome.elapsed_s, is_ok))
+                        if not isinstance(event, JobRetrying):
+                            self._over.append(attempt.job.id)
                 case JobUnfinished(job):
                     self._rows.pop(job.id, None)
                 case _:
