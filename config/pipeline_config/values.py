@@ -139,6 +139,8 @@ def _out_of_range(detail: Any, value: object) -> BadValueError:
     match detail["type"]:
         case "greater_than_equal":
             return BadValueError(f"must be at least {context['ge']}")
+        case "less_than_equal":
+            return BadValueError(f"must be at most {context['le']}")
         case "greater_than":
             return BadValueError(f"must be more than {spell(context['gt'])}")
         case "literal_error":

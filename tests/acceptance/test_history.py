@@ -351,6 +351,26 @@ def test_an_exit_code_that_means_overload_takes_workers_away(tmp_path: Path) -> 
     assert "overload: 1 such failure, 5 workers at the most" == change["reason"]
 
 
+def test_a_pool_that_kept_its_size_is_told_so(tmp_path: Path) -> None:
+    """On stderr: what reads the lines finds none."""
+    (tmp_path / "in").write_text("a\n")
+    assert 0 == run(tmp_path, "-j", "1", "--check-interval", "20ms", script="sleep 0.2")
+    kept = pipeline(tmp_path, "decisions")
+    assert 0 == run(tmp_path, "--check-interval", "1m", script="true")
+    unseen = pipeline(tmp_path, "decisions", "--all")
+
+    assert (0, b"", b"the pool kept its size; --all tells of each look\n") == (
+        kept.returncode,
+        kept.stdout,
+        kept.stderr,
+    )
+    assert (0, b"", b"nobody has looked at the load yet\n") == (
+        unseen.returncode,
+        unseen.stdout,
+        unseen.stderr,
+    )
+
+
 def test_before_the_first_run_there_are_no_decisions(tmp_path: Path) -> None:
     """The way out is told."""
     done = pipeline(tmp_path, "decisions")

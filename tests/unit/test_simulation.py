@@ -178,7 +178,7 @@ def test_a_file_and_a_policy_of_the_users(tmp_path: Path, monkeypatch: pytest.Mo
         (("--trace", "."), "--trace .: Is a directory"),
         (("--trace", "nowhere"), "--trace nowhere: there is no such file; the named ones are steady"),
         (("--format", "xml"), "--format xml: it must be table or json"),
-        (("--set", "target.tolerance=101"), "target.tolerance"),
+        (("--set", "target.tolerance=101"), "target.tolerance must be at most 100"),
     ],
 )
 def test_mistakes_are_told_in_one_line(args: tuple[str, ...], told: str) -> None:

@@ -90,12 +90,16 @@ def decisions(
     """Why the latest run had as many workers as it had: what the policy saw, and decided."""
     with reading(path_of(state_dir)) as reader:
         latest = reader.runs(1)
-        after = 0
+        after, told = 0, False
         while latest and (found := reader.decisions(latest[0].run, after=after)):
             for one in found:
                 if all_looks or one.workers != one.allowed:
                     typer.echo(json.dumps(_decision(one)) if as_json else _decision_line(one))
+                    told = True
             after = found[-1].look
+        if not told:
+            kept = "the pool kept its size; --all tells of each look"
+            typer.echo(kept if after else "nobody has looked at the load yet", err=True)
 
 
 def _decision(one: Decide) -> dict[str, Any]:
