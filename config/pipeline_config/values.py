@@ -137,10 +137,9 @@ def _text(scalar: Scalar) -> str:
 def _out_of_range(detail: Any, value: object) -> BadValueError:
     context = detail.get("ctx", {})
     match detail["type"]:
-        case "greater_than_equal":
-            return BadValueError(f"must be at least {context['ge']}")
-        case "less_than_equal":
-            return BadValueError(f"must be at most {context['le']}")
+        case "greater_than_equal" | "less_than_equal":
+            bound = f"least {context['ge']}" if "ge" in context else f"most {context['le']}"
+            return BadValueError(f"must be at {bound}")
         case "greater_than":
             return BadValueError(f"must be more than {spell(context['gt'])}")
         case "literal_error":
