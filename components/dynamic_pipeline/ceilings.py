@@ -13,6 +13,9 @@ from dynamic_pipeline.retry import parse_codes
 from dynamic_pipeline.scaling import Decision, Load, ScalingPolicy
 
 _LONGEST_TTL_S = 600.0
+_LEAST_STEP = (
+    1.5  # the last one, to the maximum, is shorter than a doubling; what is less cannot be told from noise
+)
 
 
 class Ceiling(NamedTuple):
@@ -89,18 +92,19 @@ class Efficiency:
 
     def look(self, load: Load) -> Ceiling:
         if self._ceiling.most < self.max_workers and load.now_s >= self._until_s:
+            # What is larger is measured anew; what was well, is.
+            self._speeds = {size: speed for size, speed in self._speeds.items() if size <= self._ceiling.most}
             self._ceiling = _NONE
-            self._speeds.clear()
         self._measure(load)
         if self._ceiling.most < self.max_workers:
             return self._ceiling
-        size = self._next_size()
+        size = self._next_size(load.limit)
         return Ceiling(max(load.limit, size), f"measuring what {size} workers do")
 
-    def _next_size(self) -> int:
-        """The first that was not measured."""
+    def _next_size(self, limit: int) -> int:
+        """The first that was not measured, and is not behind us."""
         size = self.min_workers
-        while size in self._speeds and size < self.max_workers:
+        while (size in self._speeds or size < limit) and size < self.max_workers:
             size = min(2 * size, self.max_workers)
         return size
 
@@ -119,8 +123,8 @@ class Efficiency:
 
     def _judge(self, size: int, speed: float, now_s: float) -> None:
         self._speeds[size] = speed
-        smaller = max((other for other in self._speeds if 2 * other <= size), default=None)
-        if smaller is None:
+        smaller = max((other for other in self._speeds if other < size), default=None)
+        if smaller is None or size < _LEAST_STEP * smaller:
             return
         gain = (speed / self._speeds[smaller] - 1) / (size / smaller - 1)
         if gain >= self.min_gain:
@@ -188,15 +192,17 @@ class OverloadErrors:
 
     def __call__(self, failed: Failed) -> bool:
         report = failed.value
+        if failed.error.startswith("timeout after "):  # of a call, and of a command
+            return "TimeoutError" in self.names
         if isinstance(report, CommandReport):
-            return "TimeoutError" in self.names if report.is_timeout else report.code in self.codes
+            return report.code in self.codes
         return failed.error.partition(": ")[0] in self.names
 
     @classmethod
     def parse(cls, text: str) -> OverloadErrors:
         """Names of exceptions and exit codes, `TimeoutError,ConnectionError,75`; of Python's own their subclasses too.
 
-        A command that ran into its time limit is a TimeoutError.
+        A command, or a call, that ran into its time limit is a TimeoutError.
 
         Raises:
             ValueError: one is neither.

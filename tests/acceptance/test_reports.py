@@ -69,7 +69,7 @@ def test_a_recorded_trace_is_what_simulate_reads(run: Starter, tmp_path: Path) -
     assert simulated.process.returncode == 0
 
     assert [[False, False], [False, True], [True], [True]] == sorted(line["ok"] for line in lines)
-    assert all(0 <= line["t"] <= line["accepted"] for line in lines)
+    assert all(0 <= line["gap"] <= line["t"] <= line["accepted"] for line in lines)
     assert all(
         seconds >= 0.1 for line in lines for seconds, ok in zip(line["svc"], line["ok"], strict=True) if ok
     )

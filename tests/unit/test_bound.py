@@ -91,7 +91,7 @@ def test_the_seeds_cycle_is_closed_and_fills_the_queue() -> None:
 
 def test_a_closed_trace_waits_for_room() -> None:
     """The next job comes as long after the one before was accepted as it was recorded, and its wait counts from there."""
-    jobs = [traces.TraceJob(at_s, ((10.0, True),), at_s + 1.0) for at_s in (1.0, 4.0, 7.0, 10.0, 13.0)]
+    jobs = [traces.TraceJob(at_s, ((10.0, True),)) for at_s in (1.0, 4.0, 7.0, 10.0, 13.0)]
     load = Trace(jobs, lambda at, _: 1.0 if at == 0 else 2.0)
     run = VirtualRun(load, FixedScaling(1), retry=RetryPolicy(0), queue_capacity=1).run()
 

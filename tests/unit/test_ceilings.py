@@ -99,6 +99,39 @@ def test_a_size_that_gained_nothing_is_left_alone_twice_as_long_each_time() -> N
     assert len(waits) >= 4
 
 
+def test_a_ceiling_above_the_least_is_tried_again_too() -> None:
+    """Four do twice as much as two, eight no more: after a minute eight are tried again, and now they do."""
+    speeds = {2: 20.0, 4: 40.0, 8: 40.0}
+    service = Service(guarded(), speeds)
+    service.limit = 2
+    service.look(60)
+    before = service.limit
+    speeds[8] = 80.0
+    service.look(60)
+
+    assert (4, 8) == (before, service.limit)
+
+
+def test_a_guard_that_begins_above_the_least_measures_from_there() -> None:
+    """As after a change of the bounds: it is not stuck at a size that it never sees."""
+    service = Service(guarded(), {4: 40.0, 8: 80.0})
+    service.limit = 4
+    service.look(10)
+
+    assert 8 == service.limit
+
+
+def test_the_step_to_a_maximum_that_is_no_doubling_is_judged_by_the_size_before() -> None:
+    """Seven after four, which had gained: back to four and not to two. Nine after eight cannot be told from noise."""
+    seven = Service(GuardedScaling(FixedScaling(7), [Efficiency(2, 7)]), {2: 20.0, 4: 30.0, 7: 31.0})
+    nine = Service(GuardedScaling(FixedScaling(9), [Efficiency(2, 9)]), {2: 20.0, 4: 40.0, 8: 80.0, 9: 80.0})
+    for service in (seven, nine):
+        service.limit = 2
+        service.look(14)
+
+    assert (4, 9) == (seven.limit, nine.limit)
+
+
 def test_it_does_not_measure_what_is_idle() -> None:
     """With fewer jobs than workers nothing can be learned, and nothing is held."""
     service = Service(GuardedScaling(ThresholdScaling(2, 8), [Efficiency(2, 8)]), {}, default=100.0)
@@ -166,7 +199,7 @@ SPOOL: Any = None  # nobody looks at outputs
 
 def command(code: int, *, is_timeout: bool = False) -> Failed:
     report = CommandReport(SPOOL, SPOOL, 1, 0.0, code, is_timeout)
-    return Failed(f"exit {code}", 0.1, "worker-01", value=report)
+    return Failed("timeout after 1 s" if is_timeout else f"exit {code}", 0.1, "worker-01", value=report)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +213,7 @@ def command(code: int, *, is_timeout: bool = False) -> Failed:
         (command(70), True),
         (command(1), False),
         (command(-9, is_timeout=True), True),
+        (Failed("timeout after 1 s; it runs on", 0.1, ""), True),  # a call
     ],
 )
 def test_which_failures_mean_overload(failed: Failed, is_overload: bool) -> None:

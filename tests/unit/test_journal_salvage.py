@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +15,11 @@ from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.identity import job_key
 from dynamic_pipeline.journal.operations import Finish, Start
 from dynamic_pipeline.journal.salvage import Salvaged, salvage
+from dynamic_pipeline.journal.schema import VERSION
 
 from tests.journaling import TASK, accept, begun, is_sound, open_store, resumed, rows, seqs
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 PAGE = 4096
 COUNT = 400
@@ -118,6 +122,18 @@ def test_pages_are_passed_by_and_what_stands_between_them_is_found(path: Path) -
     per_page = -(-COUNT // len(pages))
     assert first == COUNT
     assert COUNT - 4 * per_page <= done.jobs < COUNT
+
+
+@pytest.mark.parametrize("version", range(1, VERSION + 1))
+def test_a_damaged_journal_of_any_format_is_saved(path: Path, version: int) -> None:
+    """A file that is damaged cannot climb first: what its format did not have is empty."""
+    shutil.copy(FIXTURES / f"journal-v{version}.db", path)
+    stomp(path, *(page for page in pages_of(path, "jobs_open") + pages_of(path, "jobs_lost")))
+    found = saved(path)
+
+    assert (1, 1, 8, 4) == found[:4]
+    assert version - 1 == rows(path, "SELECT count(*) FROM decisions")[0][0]
+    assert is_sound(path)
 
 
 def test_jobs_are_numbered_without_a_gap_so_that_a_resume_meets_each_once(path: Path) -> None:

@@ -6,6 +6,7 @@ import os
 import pty
 import select
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pyte
 import pytest
@@ -92,6 +93,19 @@ def test_the_last_word_of_a_process_that_leaves_at_once_is_a_new_line(terminal: 
     os.write(terminal.fd, b"$ ")
 
     assert ["one", "$"] == terminal.lines
+
+
+def test_a_terminal_that_has_stalled_is_left_as_it_was(terminal: Pty) -> None:
+    """It belongs to the shell too: nothing is waited for, and no mode is changed."""
+    terminal.screen.show(shown("one"))
+    os.set_blocking(terminal.fd, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(terminal.fd, b"x" * 4096)
+    os.set_blocking(terminal.fd, True)
+    terminal.screen.leave()
+
+    assert os.get_blocking(terminal.fd)
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
 from pipeline_config import Settings
 
 from dynamic_pipeline.attempts import Failed
 from dynamic_pipeline.breaker import Breaker
-from dynamic_pipeline.ceilings import Efficiency, Guard, GuardedScaling, Overload, OverloadErrors
+from dynamic_pipeline.ceilings import Efficiency, GuardedScaling, Overload, OverloadErrors
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.errors import UsageError
 from dynamic_pipeline.halting import HaltPolicy
@@ -55,10 +56,15 @@ def make_policy(request: Request, settings: Settings) -> ScalingPolicy:
     pipeline = settings.pipeline
     is_fixed = settings.scaling.policy == "fixed"
 
+    guards = _guards(pipeline.min_workers, pipeline.max_workers, settings)
+
     def make(least: int, most: int) -> ScalingPolicy:
+        nonlocal guards
+        guards = [
+            replace(guard, min_workers=least, max_workers=most) for guard in guards
+        ]  # what they know stays
         policy = make_unguarded(least, most)
-        guards = _guards(least, most, settings) if least < most else []
-        return GuardedScaling(policy, guards) if guards else policy
+        return GuardedScaling(policy, guards) if guards and least < most else policy
 
     def make_unguarded(least: int, most: int) -> ScalingPolicy:
         if is_fixed or least == most:
@@ -76,9 +82,9 @@ def make_policy(request: Request, settings: Settings) -> ScalingPolicy:
         raise UsageError(f"--jobs-file {request.jobs_file}: {error}") from None
 
 
-def _guards(least: int, most: int, settings: Settings) -> list[Guard]:
+def _guards(least: int, most: int, settings: Settings) -> list[Efficiency | Overload]:
     keys = settings.guards
-    guards: list[Guard] = []
+    guards: list[Efficiency | Overload] = []
     if keys.efficiency is not None:
         gain, ttl_s = keys.efficiency / 100, keys.efficiency_ttl
         guards.append(Efficiency(least, most, gain, keys.efficiency_jobs, ttl_s))

@@ -31,6 +31,7 @@ _SAMPLES = 60
 _MOST_COUNTED = 256 << 20  # bytes of input whose records are counted beforehand
 _CHUNK = 1 << 20
 _LONGEST_RECORD = 200  # characters
+_LONGEST_BEGUN = 1 << 16  # characters of a line without an end
 
 
 def has_view(request: Request, settings: Settings, *, fd: int) -> bool:
@@ -199,11 +200,16 @@ class _Held:
     def __init__(self, stream: TextIO, away: Callable[[], Any]) -> None:
         self.stream = stream
         self._away = away
+        self._is_over = False
         self._begun: dict[int, str] = {}  # lines without an end, by thread; each has its own
 
     def write(self, text: str) -> int:
+        if self._is_over:
+            return self.stream.write(text)
         thread = threading.get_ident()
         whole, end, begun = (self._begun.pop(thread, "") + text).rpartition("\n")
+        if len(begun) > _LONGEST_BEGUN:
+            whole, end, begun = whole + end + begun, "\n", ""
         if begun:
             self._begun[thread] = begun
         if end:
@@ -215,8 +221,12 @@ class _Held:
         if begun := self._begun.pop(threading.get_ident(), ""):
             self._put(begun)
 
+    def writelines(self, lines: Iterable[str]) -> None:
+        self.write("".join(lines))
+
     def finish(self) -> TextIO:
         """Write what all have begun; the stream itself."""
+        self._is_over = True
         for thread in tuple(self._begun):
             self._put(self._begun.pop(thread, ""))
         return self.stream

@@ -203,8 +203,11 @@ def _copy(old: sqlite3.Connection, target: sqlite3.Connection) -> tuple[int, int
 def _take(
     old: sqlite3.Connection, target: sqlite3.Connection, table: str, into: str, is_good: Callable[[Row], bool]
 ) -> int:
-    """Copy the good rows of *table*; how many were not."""
-    columns = target.execute(f"PRAGMA main.table_info({table})").fetchall()
+    """Copy the good rows of *table*; how many were not. An older format has fewer columns, and tables."""
+    known = {name for _, name, *_ in old.execute(f"PRAGMA main.table_info({table})")}
+    columns = [column for column in target.execute(f"PRAGMA main.table_info({table})") if column[1] in known]
+    if not columns:
+        return 0
     names = [name for _, name, *_ in columns]
     types = [(_TYPES[kind], bool(is_needed)) for _, _, kind, is_needed, *_ in columns]
     places = ", ".join("?" * len(names))
@@ -215,7 +218,8 @@ def _take(
             for value, (kind, is_needed) in zip(values, types, strict=True)
         )
         if is_typed and is_good(dict(zip(names, values, strict=True))):
-            done = target.execute(f"INSERT OR IGNORE INTO {into} VALUES ({places})", values)  # noqa: S608 - ours
+            statement = f"INSERT OR IGNORE INTO {into}({', '.join(names)}) VALUES ({places})"  # noqa: S608 - ours
+            done = target.execute(statement, values)
             if done.rowcount or table == "attempts":  # of which one job's may come twice
                 continue
         left_out += 1

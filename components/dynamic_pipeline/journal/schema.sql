@@ -73,7 +73,8 @@ CREATE TABLE attempts(
   PRIMARY KEY(job, number, run)) WITHOUT ROWID;
 -- output, since version 2: the end of what a failed command wrote, or of a call's traceback.
 
--- What the policy saw and decided: a row for each look that differs from the one before. Since version 2.
+-- What the policy saw and decided: a row for each look that differs from the one before in its decision, or in the
+-- numbers of jobs and workers. Since version 2.
 CREATE TABLE decisions(
   run INTEGER NOT NULL REFERENCES runs ON DELETE CASCADE,
   look INTEGER NOT NULL CHECK(look >= 1),    -- which one of the run; those left out were like the one before

@@ -57,6 +57,10 @@ class JournalWriter:
         self._has_ended = False
         self.error: JournalError | None = None  # since it gave up; others may read it, and may be late
 
+    @property
+    def is_closed(self) -> bool:
+        return self._is_closed
+
     def start(self) -> None:
         self._thread.start()
 

@@ -12,11 +12,12 @@ WAITING_WEIGHT, CHANGE_WEIGHT = (
     0.5,
 )  # worker-seconds: a job that waits for a second, a worker more or less
 MOST_INTERVALS = 3600  # an hour of looks once a second; the time it takes grows with them
+_ROUNDING = 1e-9
 _CELLS = 2  # unfinished work is counted in halves of what a worker does in an interval
 
 
 class Bound(NamedTuple):
-    """The cheapest schedule of all."""
+    """The cheapest schedule."""
 
     cost: float  # in worker-seconds, as J is
     limits: list[int]  # workers, by interval
@@ -32,14 +33,14 @@ class _Row(NamedTuple):
 def clairvoyant(
     arrivals: Sequence[tuple[float, float]], least: int, most: int, interval_s: float
 ) -> Bound | None:
-    """The least J of *least* to *most* workers, changed once per interval, for work that is known beforehand.
+    """About the least J of *least* to *most* workers, changed once per interval, for work that is known beforehand.
 
     A dynamic programme over (unfinished work v, workers w). Work is a fluid: any number of workers may share it, from the
     beginning of the interval in which it comes, so the bound is optimistic. An interval of length d goes
 
         v' = max(0, v + work - w d),   cost = w d + 0.25 d max(0, v / mean work of a job - w) + 0.5 |change of w|
 
-    The start is free, and the last interval is as long as its work. Right-sizing with switching costs is Lin, Wierman, Andrew
+    An estimate: jobs that wait are counted as v / mean, which is too many where short ones go before long ones. The start is free, and the last interval is as long as its work. Right-sizing with switching costs is Lin, Wierman, Andrew
     and Thereska's (2011), whose online rule costs no more than three times the least.
 
     Args:
@@ -62,11 +63,11 @@ def clairvoyant(
 
 
 def _by_interval(arrivals: Sequence[tuple[float, float]], interval_s: float) -> list[int]:
-    """Cells of work that come in each interval; what is rounded off in one is made up for in the next."""
+    """Cells of work that come in each interval; rounded down, and what is left of one counts in the next."""
     come = [0.0] * (int(max((at_s for at_s, _ in arrivals), default=0.0) / interval_s) + 1)
     for at_s, seconds in arrivals:
         come[int(at_s / interval_s)] += seconds
-    sums = [round(seconds * _CELLS / interval_s) for seconds in accumulate(come)]
+    sums = [int(seconds * _CELLS / interval_s + _ROUNDING) for seconds in accumulate(come)]
     return [after - before for before, after in zip([0, *sums], sums, strict=False)]
 
 

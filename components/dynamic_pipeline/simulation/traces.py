@@ -25,7 +25,7 @@ class TraceJob(NamedTuple):
 
     at_s: float  # since the start
     attempts: tuple[tuple[float, bool], ...]  # seconds, and whether it goes well
-    accepted_s: float | None = None  # when the queue had room for it; None: nobody has noted it
+    gap_s: float | None = None  # since the queue had taken the job before; None: nobody has noted it
 
     def work_s(self, max_retries: int) -> float:
         """Seconds that all attempts at it take."""
@@ -132,7 +132,7 @@ def _attempts(seed: int, number: int) -> Iterator[tuple[float, bool]]:
 def read(path: Path) -> Trace:
     """A file of JSON lines, ``{"t": 12.34, "svc": [2.1, 1.4], "ok": [false, true]}``; *ok* may be left out.
 
-    With ``"accepted": 12.5`` in every line, as a run records it, the load is a closed one.
+    With ``"gap": 0.5`` in every line, as a run records it, the load is a closed one: seconds since the job before was accepted.
 
     Raises:
         ValueError: a line is no such object; it is named. OSError: the file cannot be read.
@@ -146,10 +146,10 @@ def read(path: Path) -> Trace:
                 shape = '{"t": seconds, "svc": [seconds, …], "ok": [true, …]}'
                 raise ValueError(f"line {number}: it must be {shape} ({error})") from None
     jobs.sort(key=lambda job: job.at_s)
-    ends_s = [job.accepted_s for job in jobs if job.accepted_s is not None]
-    if not jobs or len(ends_s) < len(jobs):
+    gaps_s = [job.gap_s for job in jobs if job.gap_s is not None]
+    if not jobs or len(gaps_s) < len(jobs):
         return Trace(jobs)
-    return Trace(jobs, lambda at, _: max(0.0, jobs[at].at_s - (ends_s[at - 1] if at else 0.0)))
+    return Trace(jobs, lambda at, _: gaps_s[at])
 
 
 def _job(row: dict[str, Any]) -> TraceJob:
@@ -157,7 +157,7 @@ def _job(row: dict[str, Any]) -> TraceJob:
     ok = row.get("ok", [False] * (len(service) - 1) + [True])
     if not service or len(ok) != len(service) or not all(isinstance(one, bool) for one in ok):
         raise ValueError("svc and ok must be as long, and not empty")
-    accepted_s = None if row.get("accepted") is None else float(row["accepted"])
-    if not all(0 <= seconds <= _LONGEST_TIME_S for seconds in (at_s, accepted_s or 0.0, *service)):
+    gap_s = None if row.get("gap") is None else float(row["gap"])
+    if not all(0 <= seconds <= _LONGEST_TIME_S for seconds in (at_s, gap_s or 0.0, *service)):
         raise ValueError(f"times must be 0 to {_LONGEST_TIME_S:g}")
-    return TraceJob(at_s, tuple(zip(service, ok, strict=True)), accepted_s)
+    return TraceJob(at_s, tuple(zip(service, ok, strict=True)), gap_s)

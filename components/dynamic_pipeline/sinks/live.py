@@ -29,7 +29,6 @@ class LiveFacts:
         self._took_s: deque[float] = deque(maxlen=_LATEST)
 
     def emit(self, events: Sequence[Event], stats: Stats) -> None:
-        self._screen.hold()
         self.stats = stats
         succeeded = [event for event in events if type(event) is JobSucceeded]
         self._took_s.extend(event.outcome.elapsed_s for event in islice(succeeded, _OF_A_BATCH))
@@ -37,6 +36,7 @@ class LiveFacts:
         if len(succeeded) < len(events):
             for event in events:
                 self._note(event)
+        self._screen.hold()  # until `LiveAgain`
 
     def _note(self, event: Event) -> None:
         match event:

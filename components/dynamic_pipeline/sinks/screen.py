@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -101,10 +102,9 @@ class Screen:
     def leave(self) -> None:
         """The process ends at once: what comes after it must not stand behind our last line."""
         if self._widths and not self._is_closed:
-            with suppress(OSError):
-                os.set_blocking(self._fd, False)
-                os.write(self._fd, b"\r\n")
-                os.set_blocking(self._fd, True)
+            with suppress(OSError, ValueError):  # a terminal that has stalled takes nothing
+                if select.select([], [self._fd], [], 0)[1]:
+                    os.write(self._fd, b"\r\n")
 
     def _draw(self, before: str) -> None:
         if self._is_closed or not self._is_ours():

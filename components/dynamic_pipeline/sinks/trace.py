@@ -16,10 +16,11 @@ from dynamic_pipeline.stats import Stats
 class _Row:
     """A job that has come and is not over."""
 
-    __slots__ = ("accepted_s", "at_s", "attempts")
+    __slots__ = ("accepted_s", "at_s", "attempts", "gap_s")
 
-    def __init__(self, at_s: float) -> None:
+    def __init__(self, at_s: float, gap_s: float) -> None:
         self.at_s = at_s  # since the producer began
+        self.gap_s = gap_s  # since the job before was accepted: what the source itself took
         self.accepted_s: float | None = None
         self.attempts: list[tuple[float, bool]] = []  # seconds, and whether it went well
 
@@ -35,7 +36,7 @@ class TraceSink:
 
     def watch(self, source: Iterable[Any]) -> Iterable[Any]:
         """*source*, with a look at the clock before and after each job is handed on."""
-        return _Watched(source, self._rows, self._now)
+        return _Watched(source, self._rows, lambda: self._file.is_open, self._now)
 
     def emit(self, events: Sequence[Event], stats: Stats) -> None:  # noqa: ARG002 - a sink's signature
         for event in events:
@@ -79,19 +80,28 @@ class TraceSink:
 class _Watched:
     """A source that is looked at; whatever else it is asked for it gives as it is."""
 
-    def __init__(self, source: Iterable[Any], rows: dict[int, _Row], now: Callable[[], float]) -> None:
-        self._source, self._rows, self._now = source, rows, now
+    def __init__(
+        self,
+        source: Iterable[Any],
+        rows: dict[int, _Row],
+        is_wanted: Callable[[], bool],  # the file has not been given up
+        now: Callable[[], float],
+    ) -> None:
+        self._source, self._rows, self._is_wanted, self._now = source, rows, is_wanted, now
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)
 
     def __iter__(self) -> Iterator[Any]:
-        begun_s = self._now()
+        begun_s = accepted_s = self._now()
         for number, item in enumerate(self._source, 1):
-            row = _Row(self._now() - begun_s)
-            self._rows[item.id if type(item) is Job else number] = row
+            now_s = self._now()
+            row = _Row(now_s - begun_s, now_s - accepted_s)
+            if self._is_wanted():
+                self._rows[item.id if type(item) is Job else number] = row
             yield item
-            row.accepted_s = self._now() - begun_s
+            accepted_s = self._now()
+            row.accepted_s = accepted_s - begun_s
 
 
 def _line(row: _Row) -> bytes:
@@ -99,6 +109,7 @@ def _line(row: _Row) -> bytes:
     fields = {
         "t": round(row.at_s, 6),
         "accepted": round(accepted_s, 6),
+        "gap": round(row.gap_s, 6),
         "svc": [round(seconds, 6) for seconds, _ in row.attempts],
         "ok": [is_ok for _, is_ok in row.attempts],
     }

@@ -35,7 +35,9 @@ class JournalLine:
         """Of the supervisor's thread, at each look. One that is like the one before is not written down."""
         self._looks += 1
         news = (decision, *(load[at] for at in _TELLING))
-        if news != self._noted:
+        if (
+            news != self._noted and not self.writer.is_closed
+        ):  # a look that was held up may come after the end
             self._noted = news
             self.writer.post(Decide.of(self._looks, decision.limit, decision.reason, load))
 
