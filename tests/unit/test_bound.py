@@ -60,6 +60,7 @@ def test_nothing_to_do_and_too_much_have_no_bound() -> None:
     assert clairvoyant([(0.0, 1.0)], 1, 8, 1.0) == Bound(1.0, [1])
     assert clairvoyant([(MOST_INTERVALS + 1.0, 1.0)], 1, 8, 1.0) is None
     assert clairvoyant([(0.0, 8.0 * MOST_INTERVALS + 8)], 1, 8, 1.0) is None
+    assert clairvoyant([(0.0, 10.0)] * 1000, 1, 8, 1.0) is None
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3, 4])

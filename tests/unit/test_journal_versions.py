@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from dynamic_pipeline.journal import schema
+from dynamic_pipeline.journal.faults import JournalError
 from dynamic_pipeline.journal.operations import Decide, Finish, InputMark, NewJob, Pending, Pid, Start
 from dynamic_pipeline.journal.reader import Reader
 
@@ -85,6 +86,19 @@ def test_it_can_be_looked_at(path: Path) -> None:
 
     assert ("run-1", None) == (run.uuid, run.outcome)
     assert TASK == rows(path, "SELECT task FROM works")[0][0]
+
+
+def test_an_older_one_with_something_of_a_stranger_does_not_climb(tmp_path: Path) -> None:
+    """What it must look like is told from what it becomes; nothing has been changed then."""
+    path = tmp_path / "journal.db"
+    shutil.copy(fixture(1), path)
+    connection = schema.connect(path, "rw")
+    connection.execute("CREATE TRIGGER strange AFTER INSERT ON runs BEGIN DELETE FROM jobs; END")
+    connection.close()
+    with pytest.raises(JournalError, match="its tables are not those of a journal"):
+        resumed(path)
+
+    assert [(1,)] == rows(path, "PRAGMA user_version")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

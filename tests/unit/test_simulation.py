@@ -190,7 +190,15 @@ def test_mistakes_are_told_in_one_line(args: tuple[str, ...], told: str) -> None
 
 
 @pytest.mark.parametrize(
-    "line", ["[]", "{}", '{"t": -1, "svc": [1]}', '{"t": 0, "svc": []}', '{"t": 0, "svc": [1], "ok": [1]}']
+    "line",
+    [
+        "[]",
+        "{}",
+        '{"t": -1, "svc": [1]}',
+        '{"t": 0, "svc": []}',
+        '{"t": 0, "svc": [1], "ok": [1]}',
+        '{"t": 1' + 400 * "0" + ', "svc": [1]}',
+    ],
 )
 def test_a_bad_line_of_a_trace_is_named(tmp_path: Path, line: str) -> None:
     """With the shape that it should have."""

@@ -123,13 +123,18 @@ def check(path: Path) -> int:
         found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
         if found != "ok":
             raise damaged(path, found)
-        if version == VERSION and _texts(connection) != expected_schema():
-            raise JournalError(
-                f"{path}: its tables are not those of a journal", hint="choose another --state-dir"
-            )
+        if version == VERSION:
+            _check_texts(connection, path)
     finally:
         connection.close()
     return version
+
+
+def _check_texts(connection: sqlite3.Connection, path: Path) -> None:
+    if _texts(connection) != expected_schema():
+        raise JournalError(
+            f"{path}: its tables are not those of a journal", hint="choose another --state-dir"
+        )
 
 
 def migrate(
@@ -158,6 +163,8 @@ def migrate(
     try:
         for step in range(version, to):
             ladder[step](connection)
+        if to == VERSION:
+            _check_texts(connection, path)
         connection.execute(f"PRAGMA user_version = {to}")  # rolled back with the rest
         connection.execute("COMMIT")
     except BaseException:

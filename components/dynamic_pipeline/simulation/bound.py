@@ -11,6 +11,7 @@ WAITING_WEIGHT, CHANGE_WEIGHT = (
     0.25,
     0.5,
 )  # worker-seconds: a job that waits for a second, a worker more or less
+MOST_COLUMNS = 2_000_000  # a few seconds; ten minutes of an ordinary load take a tenth of that
 MOST_INTERVALS = 3600  # an hour of looks once a second; the time it takes grows with them
 _ROUNDING = 1e-9
 _CELLS = 2  # unfinished work is counted in halves of what a worker does in an interval
@@ -47,7 +48,7 @@ def clairvoyant(
         arrivals: of each job the time at which it comes, and the worker-seconds that it takes, retries included.
 
     Returns:
-        None where there is no work, or it takes more than `MOST_INTERVALS`.
+        None where there is no work, or the search would take too long.
     """
     work = _by_interval(arrivals, interval_s)
     if not sum(work) or len(work) + sum(work) / (_CELLS * most) > MOST_INTERVALS:
@@ -56,9 +57,13 @@ def clairvoyant(
     search = _Search(least, most, interval_s, jobs_per_cell)
     for come in work[:-1]:
         search.step(come, is_end=False)
+        if search.columns > MOST_COLUMNS:
+            return None
     search.step(work[-1], is_end=True)
-    while search.is_open:
+    while search.is_open and search.columns <= MOST_COLUMNS:
         search.step(0, is_end=True)
+    if search.columns > MOST_COLUMNS:
+        return None
     return Bound(search.best, _unwound(search.best_path))
 
 
@@ -89,6 +94,7 @@ class _Search:
         self._prices: list[list[float]] = [[] for _ in self._workers]  # of an interval, by unfinished work
         self._lowest = 0  # unfinished work of the first column
         self._rows = [_Row([0.0], [None]) for _ in self._workers]
+        self.columns = 0  # that were looked at: what the search has taken
         self.best = inf
         self.best_path: Any = None
 
@@ -100,6 +106,7 @@ class _Search:
     def step(self, come: int, *, is_end: bool) -> None:
         """One interval, in which *come* cells of work come; with *is_end* none come later."""
         self._change()
+        self.columns += len(self._rows) * len(self._rows[0].costs)
         width, lowest = self._worth(), self._lowest
         self._lowest = max(0, lowest + come - _CELLS * self._workers[-1])
         highest = max(0, lowest + width - 1 + come - _CELLS * self._workers[0])

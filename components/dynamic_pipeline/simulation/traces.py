@@ -142,7 +142,7 @@ def read(path: Path) -> Trace:
         if line.strip():
             try:
                 jobs.append(_job(json.loads(line)))
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
                 shape = '{"t": seconds, "svc": [seconds, …], "ok": [true, …]}'
                 raise ValueError(f"line {number}: it must be {shape} ({error})") from None
     jobs.sort(key=lambda job: job.at_s)
