@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from dynamic_pipeline.attempts import Work
 from dynamic_pipeline.collector import Sink
 from dynamic_pipeline.events import Event, JobFailed, JobSucceeded
 from dynamic_pipeline.halting import HaltPolicy
@@ -15,7 +16,7 @@ from dynamic_pipeline.stats import Stats
 from dynamic_pipeline.stop import Stop
 from dynamic_pipeline.summary import Summary
 from dynamic_pipeline.wiring import Run
-from dynamic_pipeline.work.callable import call_with_payload, kind_problem
+from dynamic_pipeline.work.callable import CallOfPayload, call_with_payload, kind_problem
 
 _T = TypeVar("_T")
 Result = JobSucceeded | JobFailed  # how a job ended for good
@@ -33,6 +34,7 @@ def start(
     queue_capacity: int = 200,
     max_retries: int = 3,
     timeout_s: float | None = None,
+    executor: Literal["threads", "processes"] = "threads",
     halt: str = "never",
     drain_all: bool = True,
     drain_timeout_s: float | None = None,
@@ -60,6 +62,10 @@ def start(
             job has failed, another worker takes the place of the stuck one, and what the call returns later is
             not heard. It is not tried again, and `current_job().should_stop` tells it. A call that never ends
             keeps the interpreter from ending, as any thread does.
+        executor: where the calls are made. `processes`: each worker has one of its own, for work that holds the
+            interpreter's lock, or may crash; *fn*, records and results are pickled, a `timeout_s` really ends the call
+            (which is then tried again), and the module of the program must be importable without starting it
+            (`if __name__ == "__main__":`), as ever with `multiprocessing`.
         halt: `soon,fail=N` starts nothing more once N jobs have failed for good, `now,fail=N` ends what runs
             as well; `fail=X%` is a share.
         drain_all: `Run.drain` finishes all accepted jobs; False: those that have started.
@@ -72,7 +78,7 @@ def start(
     within the grace of an abort (`Summary.is_abandoned`).
 
     Raises:
-        ValueError: a number is out of its range. TypeError: *fn* would do no work.
+        ValueError: a number is out of its range. TypeError: *fn* would do no work, or cannot be pickled.
     """
     if problem := kind_problem(fn):
         raise TypeError(f"{fn!r} {problem}")
@@ -87,13 +93,14 @@ def start(
         if not 0 <= time_s < float("inf"):
             raise ValueError(f"{name} is {time_s}; it must be at least 0 seconds")
     deliver = [_Deliver(on_result)] if on_result is not None else []
+    work = _put(fn, executor, timeout_s, abort_grace_s)
     return Run(
-        call_with_payload(fn),
+        work,
         records,
         policy=ThresholdScaling(least, max_workers) if policy is None else as_policy(policy),
         retry=RetryPolicy(max_retries),
         halt=HaltPolicy.parse(halt),
-        call_timeout_s=timeout_s,
+        call_timeout_s=None if getattr(work, "keeps_time", False) else timeout_s,
         check_interval_s=check_interval_s,
         queue_capacity=queue_capacity,
         sinks=[*deliver, *sinks],
@@ -101,8 +108,23 @@ def start(
         drain_timeout_s=drain_timeout_s,
         kill_grace_s=abort_grace_s,
         stop=Stop(),
+        close=getattr(work, "close", bool),
         on_end=on_end,
     ).start()
+
+
+def _put(fn: Callable[[Any], Any], executor: str, timeout_s: float | None, grace_s: float) -> Work:
+    """The work that calls *fn* where *executor* says."""
+    if executor == "threads":
+        return call_with_payload(fn)
+    if executor != "processes":
+        raise ValueError(f"executor is {executor!r}; it must be threads or processes")
+    from dynamic_pipeline.executors.processes import ProcessWork  # noqa: PLC0415 - brings multiprocessing
+
+    try:
+        return ProcessWork(CallOfPayload(fn), timeout_s=timeout_s, kill_grace_s=grace_s)
+    except TypeError as error:
+        raise TypeError(f"{fn!r}: {error}") from error
 
 
 def run(

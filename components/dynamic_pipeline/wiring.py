@@ -66,6 +66,7 @@ class Run:
         call_timeout_s: float | None = None,
         journal: JournalLine | None = None,
         stop: Stop,
+        close: Callable[[], object] = bool,
         on_end: Callable[[], object],
     ) -> None:
         bell = Bell()  # the orchestrator's: its inbox, its backlog and room in its events ring the same
@@ -82,7 +83,10 @@ class Run:
             watching.append(OwnedThread("watchdog", watchdog.run, self._crashed))
         self._work = work
         self._is_endless = bool(getattr(source, "is_endless", False))
-        self._on_end = on_end
+        self._close, self._on_end = (
+            close,
+            on_end,
+        )  # called when all threads have ended, one before anybody is told
         self._kill_grace_s = kill_grace_s
         limit = policy.start()
         self._executor = ResizableThreadPoolExecutor(limit or 1, worker_names=_worker_names)
@@ -223,6 +227,7 @@ class Run:
         self._is_mute = not wait_written(lambda: self._collector.has_ended, self._inbox, shutdown)
         if not self._is_mute:
             self._collecting.join()
+        self._close()
         self._ended.set()
         self._on_end()
 

@@ -34,7 +34,14 @@ class Pipeline(_Section):
     )
     queue_capacity: int = Field(ge=1, description="jobs the queue holds before the producer waits")
     max_retries: int = Field(ge=0, description="times a failed job is tried again; 3 makes 4 attempts")
-    timeout: SomeSeconds | None = Field(description="time for one attempt of a command; null: no limit")
+    timeout: SomeSeconds | None = Field(description="time for one attempt; null: no limit")
+    executor: Literal["threads", "processes", "dask"] = Field(
+        description="where Python calls run: in threads, in processes, or on a Dask cluster"
+    )
+    dask: str | None = Field(
+        pattern=r"^[^\x00-\x20]+$",
+        description="the cluster: local, or the address of its scheduler; null: none",
+    )
 
 
 class Scaling(_Section):

@@ -39,6 +39,8 @@ def test_without_anything_the_embedded_defaults_hold() -> None:
             "queue_capacity": 200,
             "max_retries": 3,
             "timeout": None,
+            "executor": "threads",
+            "dask": None,
         },
         "scaling": {"policy": "threshold", "grow_age": None},
         "target": {
@@ -197,7 +199,7 @@ def test_what_a_run_gives_its_jobs_is_not_taken_for_a_setting() -> None:
         ("PIPELINE_MAX_WORKER", "did you mean PIPELINE_MAX_WORKERS?"),
         ("PIPELINE_PIPELINE_MAX_WORKERS", "did you mean PIPELINE_MAX_WORKERS?"),
         ("PIPELINE_max_workers", "did you mean PIPELINE_MAX_WORKERS?"),
-        ("PIPELINE_XQZ", "unset it, or name it without PIPELINE_ in front"),
+        ("PIPELINE_XQZXQZXQZ", "unset it, or name it without PIPELINE_ in front"),
     ],
 )
 def test_an_unknown_variable_is_refused(name: str, hint: str) -> None:

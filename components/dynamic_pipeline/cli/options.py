@@ -37,6 +37,8 @@ _KEYS = {
     "queue_capacity": "pipeline.queue_capacity",
     "max_retries": "pipeline.max_retries",
     "timeout": "pipeline.timeout",
+    "executor": "pipeline.executor",
+    "dask": "pipeline.dask",
     "policy": "scaling.policy",
     "drain": "shutdown.drain",
     "drain_timeout": "shutdown.drain_timeout",

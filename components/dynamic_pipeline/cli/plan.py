@@ -7,12 +7,14 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pipeline_config
 from pipeline_config import Settings
 
 from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.cli.engine import Engine, open_engine
 from dynamic_pipeline.cli.foresight import foresee
 from dynamic_pipeline.cli.inputs import format_of, open_source
 from dynamic_pipeline.cli.outputs import OutputPlan, plan_output
@@ -51,9 +53,9 @@ class Task:
     outside: Outside = field(init=False)  # set before it begins
 
     @property
-    def ends_commands(self) -> bool:
-        """The work keeps time limits itself; that of a Python call is another's."""
-        return isinstance(self.work, CommandWork)
+    def keeps_time(self) -> bool:
+        """The work sees to time limits itself; that of a Python call on a worker's thread is another's affair."""
+        return getattr(self.work, "keeps_time", False)
 
     def remarks(self) -> list[str]:
         """What was noticed of the records, for the log at the end."""
@@ -71,8 +73,7 @@ class Task:
             self.journal.abandon()
 
     def close(self) -> None:
-        if isinstance(self.work, CommandWork):
-            self.work.close()
+        getattr(self.work, "close", bool)()
         self.after_work()
 
     def drop(self) -> None:
@@ -83,8 +84,7 @@ class Task:
             self.journal.leave()
 
     def kill(self) -> None:
-        if isinstance(self.work, CommandWork):
-            self.work.kill()
+        getattr(self.work, "kill", bool)()
 
 
 @dataclass
@@ -107,15 +107,22 @@ def plan(request: Request, settings: Settings, stop: Stop) -> Plan:
     check_reports(request)
     reports = ReportFiles(request, run_id, settings.journal.state_dir)
     if request.is_simulation:
-        task = _plan_simulation(request, settings, stop, reports)
-        return Plan(reports, lambda _: task)
+        engine = open_engine(request, settings, run_id)
+        task = _plan_simulation(request, settings, stop, reports, engine)
+        return Plan(reports, lambda _: task, abandon=engine.close)
     source = open_source(request, stop)
     record_format = format_of(request)
     reports.records_are(record_format, getattr(source, "headers", {}))
     if request.call is not None:
         call = _Call.of(request)
         reports.describe = call.describe
-        return Plan(reports, lambda journal: call.task(source, stop, reports, journal), record_format)
+        engine = open_engine(request, settings, run_id)
+        return Plan(
+            reports,
+            lambda journal: call.task(source, stop, reports, journal, engine),
+            record_format,
+            engine.close,
+        )
     template = make_template(request, source)
     reports.describe = template.display
     output = plan_output(request, stop)
@@ -130,28 +137,37 @@ class _Call(NamedTuple):
     """A function of the user's."""
 
     fn: Callable[[Any], Any]
+    name: str
+    returns_json: bool
     where: str
     describe: Describe
 
     @classmethod
     def of(cls, request: Request) -> _Call:
-        from dynamic_pipeline.work.callable import resolve, returning_json  # noqa: PLC0415 - not needed for commands
+        from dynamic_pipeline.work.callable import resolve  # noqa: PLC0415 - not needed for commands
 
         name = str(request.call)
         fn = resolve(name)
         where = getattr(sys.modules.get(getattr(fn, "__module__", "")), "__file__", None) or "built in"
-        call = fn if request.results is None else returning_json(fn)
-        return cls(call, f"calling {name} of {where}", describe_call(name))
+        is_json = request.results is not None
+        return cls(fn, name, is_json, f"calling {name} of {where}", describe_call(name))
 
-    def task(self, source: LineSource, stop: Stop, reports: ReportFiles, journal: Journal | None) -> Task:
+    def work(self, engine: Engine) -> Work:
+        from dynamic_pipeline.work.callable import CallByName, call_with_record, returning_json  # noqa: PLC0415 - same
+
+        if engine.elsewhere is not None:
+            return engine.elsewhere(CallByName(self.name, str(Path.cwd()), returns_json=self.returns_json))
+        return call_with_record(returning_json(self.fn) if self.returns_json else self.fn)
+
+    def task(
+        self, source: LineSource, stop: Stop, reports: ReportFiles, journal: Journal | None, engine: Engine
+    ) -> Task:
         from dynamic_pipeline.sinks.prints import PrintsSink  # noqa: PLC0415 - not needed for commands
-        from dynamic_pipeline.work.callable import call_with_record  # noqa: PLC0415 - same
 
         records = source if journal is None else journal.source_of(source, stop)
-        work = call_with_record(self.fn)
-        return Task(
-            reports.run_id, records, work, True, (PrintsSink(),), (self.where,), reports, journal=journal
-        )
+        sinks, notes = (PrintsSink(), *engine.sinks), (self.where, *engine.notes)
+        work = self.work(engine)
+        return Task(reports.run_id, records, work, True, sinks, notes, reports, engine.close, journal=journal)
 
 
 def _plan_commands(
@@ -221,7 +237,9 @@ def make_template(request: Request, source: LineSource) -> Template:
     return template
 
 
-def _plan_simulation(request: Request, settings: Settings, stop: Stop, reports: ReportFiles) -> Task:
+def _plan_simulation(
+    request: Request, settings: Settings, stop: Stop, reports: ReportFiles, engine: Engine
+) -> Task:
     from dynamic_pipeline.sources.synthetic import SyntheticSource  # noqa: PLC0415 - not needed for real work
     from dynamic_pipeline.work.simulated import SimulatedWork  # noqa: PLC0415 - same
 
@@ -237,6 +255,9 @@ def _plan_simulation(request: Request, settings: Settings, stop: Stop, reports: 
     except ValueError as error:
         raise UsageError(f"--time-scale: {error}") from None
     source = SyntheticSource(profile, stop, jobs=request.jobs, duration_s=duration_s)
-    work = SimulatedWork(request.luck, profile.job_s, settings.pipeline.failure_rate)
+    work: Work = SimulatedWork(request.luck, profile.job_s, settings.pipeline.failure_rate)
+    work = work if engine.elsewhere is None else engine.elsewhere(work)
     notes = (f"simulated workload: profile {name}, seed {request.luck}", *foresee(settings, profile))
-    return Task(reports.run_id, source, work, False, (), notes, reports)
+    return Task(
+        reports.run_id, source, work, False, engine.sinks, (*engine.notes, *notes), reports, engine.close
+    )

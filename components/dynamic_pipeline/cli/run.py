@@ -146,6 +146,14 @@ def run(
     failure_rate: Annotated[
         str | None, key("--failure-rate", "N", "About one attempt in N fails; 0: none.", SIM)
     ] = None,
+    executor: Annotated[
+        str | None,
+        key("--executor", "threads|processes|dask", "Where Python calls run; dask: commands too.", POOL),
+    ] = None,
+    dask: Annotated[
+        str | None,
+        key("--dask", "ADDRESS|local", "The scheduler of the cluster; local: one of our own.", POOL),
+    ] = None,
     fixed_workers: Annotated[
         str | None,
         typer.Option(

@@ -164,7 +164,7 @@ def conduct(
         breaker=rules.breaker,
         is_overload=rules.is_overload,
         journal=journal,
-        call_timeout_s=None if task.ends_commands else settings.pipeline.timeout,
+        call_timeout_s=None if task.keeps_time else settings.pipeline.timeout,
         stop=stop,
         on_end=signals.wake,
     ).start()

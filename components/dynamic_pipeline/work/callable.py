@@ -9,6 +9,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,10 @@ class CallFailed(AttemptFailed):
     """The function raised."""
 
     value: CallTrace | None = None
+
+
+class CannotCall(AttemptFailed, PermanentError):
+    """The function cannot be found where it should run."""
 
 
 class NotJson(AttemptFailed, PermanentError):
@@ -80,6 +85,38 @@ def call_with_record(fn: Callable[[Any], Any]) -> Work:
     return stoppable(work)
 
 
+class CallOfPayload:
+    """`call_with_payload` as plain data, for a function that can be pickled: it crosses processes and machines."""
+
+    def __init__(self, fn: Callable[[Any], Any]) -> None:
+        self._fn = fn
+
+    def __call__(self, attempt: Attempt) -> Any:
+        return self._fn(attempt.job.payload)
+
+
+class CallByName:
+    """`call_with_record` as plain data: the function is found where it is called, once per process.
+
+    *folder* is where its module is looked for first, if that is a folder there.
+    """
+
+    def __init__(self, name: str, folder: str, *, returns_json: bool = False) -> None:
+        self._name, self._folder, self._returns_json = name, folder, returns_json
+
+    def __call__(self, attempt: Attempt) -> Any:
+        return _found(self._name, self._folder, self._returns_json)(attempt)
+
+
+@cache
+def _found(name: str, folder: str, returns_json: bool) -> Work:
+    try:
+        fn = resolve(name, folder=folder)
+    except UsageError as error:  # only this process cannot find it
+        raise CannotCall(str(error)) from None
+    return call_with_record(returning_json(fn) if returns_json else fn)
+
+
 def _trace(error: BaseException) -> str:
     """The traceback from the user's function on; its own text is in the error."""
     entries = traceback.TracebackException.from_exception(error, limit=-_FRAMES).stack
@@ -110,8 +147,10 @@ def stoppable(work: Callable[[Attempt], Any]) -> Work:
     return work
 
 
-def resolve(name: str, option: str = "--call", takes: str = "one record") -> Callable[[Any], Any]:
-    """The function named `pkg.mod:func`, found as `python -m` finds modules: the working folder first.
+def resolve(
+    name: str, option: str = "--call", takes: str = "one record", folder: str | None = None
+) -> Callable[[Any], Any]:
+    """The function named `pkg.mod:func`, found as `python -m` finds modules: *folder* first, or the working folder.
 
     *option* is what the user gave it with, *takes* its one argument, in words.
 
@@ -121,7 +160,8 @@ def resolve(name: str, option: str = "--call", takes: str = "one record") -> Cal
     module_name, colon, path = name.partition(":")
     if not colon or not module_name or not path:
         raise UsageError(f'{option} {name}: write it as "pkg.mod:func"')
-    if (folder := str(Path.cwd())) not in sys.path:
+    folder = str(Path.cwd()) if folder is None else folder
+    if folder not in sys.path:
         sys.path.insert(0, folder)
     try:
         found: Any = importlib.import_module(module_name)

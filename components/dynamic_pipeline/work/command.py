@@ -53,6 +53,8 @@ class CommandWork:
     still start.
     """
 
+    keeps_time = True  # `--timeout` is seen to here
+
     def __init__(
         self,
         template: Template,
@@ -139,9 +141,7 @@ class CommandWork:
         if was_ended:  # also if it answered TERM with an exit 0: nobody knows how far it was
             return CommandFailed(f"timeout after {self._timeout_s:g} s"), report._replace(is_timeout=True)
         if code:
-            return (CommandFailedForGood if code in _NO_RETRY else CommandFailed)(
-                _describe_code(code)
-            ), report
+            return (CommandFailedForGood if code in _NO_RETRY else CommandFailed)(describe_code(code)), report
         return None, report
 
     def _start(
@@ -225,7 +225,8 @@ def _environment(run_id: str) -> list[bytes]:
     return [*kept, b"PIPELINE_RUN_ID=" + os.fsencode(run_id)]
 
 
-def _describe_code(code: int) -> str:
+def describe_code(code: int) -> str:
+    """An exit code, or minus the signal that ended a process, for people."""
     if code >= 0:
         why = _NO_RETRY.get(code)
         return f"exit {code} ({why})" if why else f"exit {code}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from typing import Any
 
 from dynamic_pipeline.attempts import Attempt
 from dynamic_pipeline.errors import AttemptFailed, Interrupted
@@ -33,6 +34,9 @@ class SimulatedWork:
             raise Interrupted("simulated job was cut short")
         if self._failure_rate and luck.random() * self._failure_rate < 1:
             raise AttemptFailed("simulated worker failure")
+
+    def __reduce__(self) -> tuple[Any, ...]:  # what crosses to another process: an event cannot
+        return SimulatedWork, (self._seed, (self._shortest_s, self._longest_s), self._failure_rate)
 
     def abort(self) -> None:
         """Cut all running jobs short. Returns at once."""
