@@ -18,6 +18,7 @@ settings.load_profile("shared machine")
 _GRACE_S = 5.0  # for threads that have been told to end; only a leak ever uses it up
 _MARKS = ("GITHUB_ACTIONS", "FORCE_COLOR", "PY_COLORS", "NO_COLOR")
 _OFTEN_S = 1e-6
+_FOR_LIFE = ("Dask-Offload",)  # Dask starts it once, and keeps it until the interpreter ends
 
 
 @pytest.fixture(autouse=True)
@@ -34,11 +35,16 @@ def no_leaked_thread(own_environment: None) -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     deadline_s = monotonic() + _GRACE_S
-    for thread in set(threading.enumerate()) - before:
+    for thread in _new_since(before):
         thread.join(max(0.0, deadline_s - monotonic()))
-    left = sorted(thread.name for thread in set(threading.enumerate()) - before)
+    left = sorted(thread.name for thread in _new_since(before))
     if left:
         pytest.fail(f"threads left behind: {', '.join(left)}")
+
+
+def _new_since(before: set[threading.Thread]) -> list[threading.Thread]:
+    new = set(threading.enumerate()) - before
+    return [thread for thread in new if not thread.name.startswith(_FOR_LIFE)]
 
 
 @pytest.fixture

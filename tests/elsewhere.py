@@ -227,7 +227,7 @@ def hang(path: str) -> None:
 def hold_the_lock(path: str) -> int:
     """One long call into C that never gives the interpreter's lock away."""
     note(path, os.getpid())
-    return pow(7, 60_000_000) & 1
+    return int(pow(7, 60_000_000) & 1)
 
 
 def hang_with_child(path: str) -> None:

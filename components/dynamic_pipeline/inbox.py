@@ -67,7 +67,23 @@ class SinkFailed(NamedTuple):
     error: BaseException
 
 
+class EngineLost(NamedTuple):
+    """What calls are made on is gone: none that runs will end, and none can be started."""
+
+    error: BaseException
+
+
 Control = (
-    SourceEnded | RateMissed | RateKept | Resize | TimedOut | Drain | Abort | Crashed | SinkFailed | Written
+    SourceEnded
+    | RateMissed
+    | RateKept
+    | Resize
+    | TimedOut
+    | Drain
+    | Abort
+    | Crashed
+    | SinkFailed
+    | EngineLost
+    | Written
 )
 Message = Control | Future[Outcome]

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from dynamic_pipeline.attempts import Work
 from dynamic_pipeline.collector import Sink
 from dynamic_pipeline.events import Event, JobFailed, JobSucceeded
+from dynamic_pipeline.executors import DaskClient
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.retry import RetryPolicy
 from dynamic_pipeline.scaling import Load, ScalingPolicy, ThresholdScaling, as_policy
@@ -34,7 +35,7 @@ def start(
     queue_capacity: int = 200,
     max_retries: int = 3,
     timeout_s: float | None = None,
-    executor: Literal["threads", "processes"] = "threads",
+    executor: Literal["threads", "processes"] | DaskClient = "threads",
     halt: str = "never",
     drain_all: bool = True,
     drain_timeout_s: float | None = None,
@@ -65,7 +66,8 @@ def start(
         executor: where the calls are made. `processes`: each worker has one of its own, for work that holds the
             interpreter's lock, or may crash; *fn*, records and results are pickled, a `timeout_s` really ends the call
             (which is then tried again), and the module of the program must be importable without starting it
-            (`if __name__ == "__main__":`), as ever with `multiprocessing`.
+            (`if __name__ == "__main__":`), as ever with `multiprocessing`. A `distributed.Client`: on its cluster,
+            where *fn* is pickled by `cloudpickle`, and a `timeout_s` is as soft as with threads.
         halt: `soon,fail=N` starts nothing more once N jobs have failed for good, `now,fail=N` ends what runs
             as well; `fail=X%` is a share.
         drain_all: `Run.drain` finishes all accepted jobs; False: those that have started.
@@ -113,16 +115,22 @@ def start(
     ).start()
 
 
-def _put(fn: Callable[[Any], Any], executor: str, timeout_s: float | None, grace_s: float) -> Work:
+def _put(
+    fn: Callable[[Any], Any], executor: str | DaskClient, timeout_s: float | None, grace_s: float
+) -> Work:
     """The work that calls *fn* where *executor* says."""
     if executor == "threads":
         return call_with_payload(fn)
-    if executor != "processes":
-        raise ValueError(f"executor is {executor!r}; it must be threads or processes")
-    from dynamic_pipeline.executors.processes import ProcessWork  # noqa: PLC0415 - brings multiprocessing
-
     try:
-        return ProcessWork(CallOfPayload(fn), timeout_s=timeout_s, kill_grace_s=grace_s)
+        if executor == "processes":
+            from dynamic_pipeline.executors.processes import ProcessWork  # noqa: PLC0415 - brings multiprocessing
+
+            return ProcessWork(CallOfPayload(fn), timeout_s=timeout_s, kill_grace_s=grace_s)
+        if hasattr(executor, "get_executor"):
+            from dynamic_pipeline.executors.dask import DaskWork  # noqa: PLC0415 - an extra
+
+            return DaskWork(CallOfPayload(fn), executor, timeout_s=timeout_s)
+        raise ValueError(f"executor is {executor!r}; it must be threads, processes or a Dask client")
     except TypeError as error:
         raise TypeError(f"{fn!r}: {error}") from error
 

@@ -222,6 +222,9 @@ class Orchestrator:
                 self.error = self.error or error
                 self.source_has_ended = True  # whichever thread it was, nothing is to be waited for
                 self._stopping.abort(f"internal error: {error!r}")
+            case msg.EngineLost(error):
+                self.error = self.error or error
+                self._stopping.abort(str(error))
             case msg.SinkFailed(error):
                 self.error = self.error or error
                 if isinstance(error, OutputError) and error.reader_gone:

@@ -68,6 +68,20 @@ class Spool:
                     raise
             self._unlink()
 
+    def put_down(self, path: str, in_memory: int) -> Spool:
+        """What was written elsewhere, and came here in memory: above *in_memory* bytes in a new file at *path*.
+
+        Raises:
+            OSError: it cannot be put there.
+        """
+        spool = Spool(path, in_memory)
+        spool.size, spool._data = self.size, self._data
+        if self.size > in_memory:
+            with open(spool.hand_out(), "xb") as file:  # noqa: PTH123 - same
+                file.write(self._data)
+            spool._data = b""
+        return spool
+
     def chunks(self, size: int = _CHUNK) -> Iterator[bytes]:
         """What was written, in pieces of *size* bytes at the most."""
         if not self._has_file:

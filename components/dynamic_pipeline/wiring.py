@@ -20,7 +20,7 @@ from dynamic_pipeline.executors import ResizableExecutor
 from dynamic_pipeline.executors.resizable import ResizableThreadPoolExecutor
 from dynamic_pipeline.halting import HaltPolicy
 from dynamic_pipeline.handover import Bell, Handover
-from dynamic_pipeline.inbox import Abort, Crashed, Drain, Message, SinkFailed
+from dynamic_pipeline.inbox import Abort, Crashed, Drain, EngineLost, Message, SinkFailed
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.lifecycle import Ending
 from dynamic_pipeline.orchestrator import Orchestrator
@@ -82,6 +82,7 @@ class Run:
             work = watchdog.work
             watching.append(OwnedThread("watchdog", watchdog.run, self._crashed))
         self._work = work
+        getattr(work, "when_lost", bool)(lambda error: self._inbox.put(EngineLost(error)))
         self._is_endless = bool(getattr(source, "is_endless", False))
         self._close, self._on_end = (
             close,

@@ -12,6 +12,7 @@ import pytest
 from dynamic_pipeline import FixedScaling, JobFailed, JobSucceeded, Load, Run, Summary, start
 from dynamic_pipeline.events import DrainStarted, JobUnfinished, LimitChanged
 
+from tests.dask_cluster import connected, real_cluster
 from tests.doubles import PATIENCE_S, Endless, RecordingSink, wait_until
 from tests.elsewhere import ERRORS, CountTries, FileGate, double, fail, odd_result, wait_until_told, who
 from tests.living import children, wait_gone
@@ -19,10 +20,20 @@ from tests.living import children, wait_gone
 Starter = Callable[..., Run]
 
 
-@pytest.fixture(params=["threads", "processes"])
+@pytest.fixture(scope="module", autouse=True)  # before the first test looks which threads there are
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """Of a real cluster: a scheduler and eight workers of one thread each, so that none waits for another."""
+    with (
+        real_cluster(tmp_path_factory.mktemp("cluster"), 1, threads=8) as cluster,
+        connected(cluster, 1) as one,
+    ):
+        yield one
+
+
+@pytest.fixture(params=["threads", "processes", "dask"])
 def engine(request: pytest.FixtureRequest) -> Any:
     """What `start` takes as its executor."""
-    return request.param
+    return request.getfixturevalue("client") if request.param == "dask" else request.param
 
 
 @pytest.fixture

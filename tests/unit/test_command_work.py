@@ -16,8 +16,9 @@ from dynamic_pipeline.process_group import ProcessGroup
 from dynamic_pipeline.records import Record
 from dynamic_pipeline.reports import CommandReport, LostOutput
 from dynamic_pipeline.templates import CommandTemplate
-from dynamic_pipeline.work import command
+from dynamic_pipeline.work import local_commands
 from dynamic_pipeline.work.command import CommandWork
+from dynamic_pipeline.work.local_commands import LocalCommands
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -34,7 +35,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Make]:
 
     def make(*command: str, kill_grace_s: float = 0.2, **options: Any) -> CommandWork:
         template = CommandTemplate(command)
-        made.append(CommandWork(template, run_id="run-1", kill_grace_s=kill_grace_s, **options))
+        commands = LocalCommands(run_id="run-1", kill_grace_s=kill_grace_s, **options)
+        made.append(CommandWork(template, commands))
         return made[-1]
 
     yield make
@@ -59,6 +61,11 @@ def written(outcome: Outcome) -> tuple[bytes, bytes]:
 def stdout(outcome: Outcome) -> bytes:
     assert isinstance(outcome, Succeeded), outcome
     return written(outcome)[0]
+
+
+def folder_of(work: CommandWork) -> str:
+    assert isinstance(work.commands, LocalCommands)
+    return work.commands._folder
 
 
 def files(folder: Path) -> list[str]:
@@ -100,7 +107,7 @@ def test_a_record_is_never_shell_text(
 @settings(max_examples=25, deadline=None)
 def test_any_bytes_but_nul_arrive(raw: bytes) -> None:
     """The argument is the record, byte for byte."""
-    work = CommandWork(CommandTemplate(("printf", "%s")), run_id="run-1", kill_grace_s=0.2)
+    work = CommandWork(CommandTemplate(("printf", "%s")), LocalCommands(run_id="run-1", kill_grace_s=0.2))
     try:
         assert raw == stdout(do(work, raw))
     finally:
@@ -239,7 +246,9 @@ def test_large_output_stays_in_its_file_until_it_is_discarded(make: Make, tmp_pa
 def test_close_removes_what_is_left(tmp_path: Path) -> None:
     """Outputs that nobody showed go with their folder, and no descriptor stays open."""
     fds = len(list(Path("/dev/fd").iterdir()))
-    work = CommandWork(CommandTemplate(("head", "-c", "20000")), run_id="run-1", kill_grace_s=0.2)
+    work = CommandWork(
+        CommandTemplate(("head", "-c", "20000")), LocalCommands(run_id="run-1", kill_grace_s=0.2)
+    )
     do(work, b"/dev/zero")
     work.close()
 
@@ -250,7 +259,7 @@ def test_close_removes_what_is_left(tmp_path: Path) -> None:
 def test_an_output_that_cannot_be_kept_fails_the_attempt_and_leaks_nothing(make: Make) -> None:
     """When the second of the two files cannot be made, the first is closed: descriptors may be what is short."""
     work = make("true")
-    Path(work._folder, "17.1.err").touch()
+    Path(folder_of(work), "17.1.err").touch()
     fds = len(list(Path("/dev/fd").iterdir()))
     outcome = do(work)
 
@@ -277,7 +286,7 @@ def test_a_process_is_told_of_when_it_is_not_over_soon(
         wait_until(lambda: told)
         go.write("on\n")
     pid = int(stdout(waiting.result()))
-    monkeypatch.setattr(command, "NOTED_AFTER_S", 60.0)
+    monkeypatch.setattr(local_commands, "NOTED_AFTER_S", 60.0)
 
     assert "record" == stdout(do(make("echo", started=lambda *of: told.append(of)))).decode().strip()
     assert [(17, 3, pid)] == told
@@ -300,7 +309,7 @@ def test_a_process_that_is_told_of_has_no_more_time(
     outcome = do(make("sh", "-c", "exec sleep 60", timeout_s=timeout_s, started=lambda *of: told.append(of)))
 
     assert isinstance(outcome, Failed)
-    assert (f"timeout after {timeout_s:g} s", timeout_s > command.NOTED_AFTER_S) == (
+    assert (f"timeout after {timeout_s:g} s", timeout_s > local_commands.NOTED_AFTER_S) == (
         outcome.error,
         bool(told),
     )
@@ -310,7 +319,7 @@ def test_a_process_that_is_told_of_has_no_more_time(
 def test_nothing_starts_when_a_cleaner_has_removed_the_folder(make: Make, tmp_path: Path) -> None:
     """Another try would fail as well; what has gone is named, so that the run can end with a fault of its own."""
     work = make("touch", str(tmp_path / "ran"))
-    shutil.rmtree(work._folder)
+    shutil.rmtree(folder_of(work))
     outcome = do(work)
 
     assert isinstance(outcome, Failed)
@@ -319,18 +328,18 @@ def test_nothing_starts_when_a_cleaner_has_removed_the_folder(make: Make, tmp_pa
         outcome.is_retryable,
         outcome.is_interrupted,
     )
-    assert LostOutput(f"{work._folder} has been removed") == outcome.value
+    assert LostOutput(f"{folder_of(work)} has been removed") == outcome.value
     assert [] == files(tmp_path)
 
 
 def test_a_command_whose_output_was_removed_is_not_run_again(make: Make) -> None:
     """It has run: a retry would do its work twice."""
     work = make("sh", "-c", 'rm "$0"/*')
-    outcome = do(work, os.fsencode(work._folder))
+    outcome = do(work, os.fsencode(folder_of(work)))
 
     assert isinstance(outcome, Failed)
     assert ("the output of the command is lost", False) == (outcome.error, outcome.is_retryable)
-    assert LostOutput(f"{work._folder}/17.1.out has been removed") == outcome.value
+    assert LostOutput(f"{folder_of(work)}/17.1.out has been removed") == outcome.value
 
 
 def test_a_time_limit_of_a_month_is_no_error(make: Make) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline_config import Settings
 
 from dynamic_pipeline.cli.console import STDERR, STDOUT
-from dynamic_pipeline.cli.plan import Task
+from dynamic_pipeline.cli.task import Task
 from dynamic_pipeline.sinks.log import INFO, WARNING, LogSink, LogTarget
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ from dynamic_pipeline.cli.inputs import format_of, open_source
 from dynamic_pipeline.cli.outputs import OutputPlan, plan_output
 from dynamic_pipeline.cli.report_files import ReportFiles, check_reports, describe_call
 from dynamic_pipeline.cli.request import Request
-from dynamic_pipeline.collector import Sink
+from dynamic_pipeline.cli.task import Task
 from dynamic_pipeline.errors import SourceError, UsageError
 from dynamic_pipeline.pacing import PROFILES
 from dynamic_pipeline.records import Format
@@ -31,60 +31,7 @@ from dynamic_pipeline.work.command import CommandWork
 
 if TYPE_CHECKING:
     from dynamic_pipeline.cli.journaling import Journal
-    from dynamic_pipeline.cli.outside import Outside
     from dynamic_pipeline.sources.lines import LineSource
-
-
-@dataclass
-class Task:
-    """What is to be run, and how it shows."""
-
-    run_id: str
-    source: Iterable[Any]
-    work: Work
-    is_real: bool  # records of the user's: the jobs own stdout, and the end is told
-    sinks: Sequence[Sink]
-    notes: Sequence[str]  # for the log, before the first job
-    reports: ReportFiles
-    after_work: Callable[[], object] = bool  # called when the work has been closed
-    is_silent: bool = False  # on the console, if all goes well
-    journal: Journal | None = None
-    retries_failed: bool = False  # of earlier runs
-    outside: Outside = field(init=False)  # set before it begins
-
-    @property
-    def keeps_time(self) -> bool:
-        """The work sees to time limits itself; that of a Python call on a worker's thread is another's affair."""
-        return getattr(self.work, "keeps_time", False)
-
-    def remarks(self) -> list[str]:
-        """What was noticed of the records, for the log at the end."""
-        remarks = []
-        if getattr(self.source, "has_cr", False):
-            remarks.append("warning: the lines end with CR LF; the CR was dropped")
-        if blank := getattr(self.source, "blank", 0):
-            remarks.append(f"{blank} blank line{'s' * (blank > 1)} skipped")
-        return remarks
-
-    def abandon(self) -> None:
-        """There will be no run after all."""
-        self.close()
-        if self.journal is not None:
-            self.journal.abandon()
-
-    def close(self) -> None:
-        getattr(self.work, "close", bool)()
-        self.after_work()
-
-    def drop(self) -> None:
-        """The process is about to leave at once."""
-        self.kill()
-        self.reports.discard()
-        if self.journal is not None:
-            self.journal.leave()
-
-    def kill(self) -> None:
-        getattr(self.work, "kill", bool)()
 
 
 @dataclass
@@ -116,7 +63,7 @@ def plan(request: Request, settings: Settings, stop: Stop) -> Plan:
     if request.call is not None:
         call = _Call.of(request)
         reports.describe = call.describe
-        engine = open_engine(request, settings, run_id)
+        engine = open_engine(request, settings, run_id, call.fn)
         return Plan(
             reports,
             lambda journal: call.task(source, stop, reports, journal, engine),
@@ -126,11 +73,20 @@ def plan(request: Request, settings: Settings, stop: Stop) -> Plan:
     template = make_template(request, source)
     reports.describe = template.display
     output = plan_output(request, stop)
+    try:
+        engine = open_engine(request, settings, run_id)
+    except BaseException:
+        output.after_work()
+        raise
 
     def make_task(journal: Journal | None) -> Task:
-        return _plan_commands(template, settings, output, source, stop, reports, journal)
+        return _plan_commands(template, settings, output, source, stop, reports, journal, engine)
 
-    return Plan(reports, make_task, record_format, output.after_work)
+    def abandon() -> None:
+        engine.close()
+        output.after_work()
+
+    return Plan(reports, make_task, record_format, abandon)
 
 
 class _Call(NamedTuple):
@@ -167,7 +123,7 @@ class _Call(NamedTuple):
         records = source if journal is None else journal.source_of(source, stop)
         sinks, notes = (PrintsSink(), *engine.sinks), (self.where, *engine.notes)
         work = self.work(engine)
-        return Task(reports.run_id, records, work, True, sinks, notes, reports, engine.close, journal=journal)
+        return Task(reports.run_id, records, work, True, sinks, notes, reports, engine, journal=journal)
 
 
 def _plan_commands(
@@ -178,30 +134,31 @@ def _plan_commands(
     stop: Stop,
     reports: ReportFiles,
     journal: Journal | None,
+    engine: Engine,
 ) -> Task:
     if output.kept is not None:
         is_resumed = journal is not None and journal.is_resumed
         output.kept.begin(is_resumed=is_resumed)
         if journal is not None and is_resumed:
             output.kept.adopt(journal.earlier_runs(), journal.is_over)
-    work = CommandWork(
-        template,
+    commands = engine.commands(
         run_id=reports.run_id,
         kill_grace_s=settings.shutdown.kill_grace,
         timeout_s=settings.pipeline.timeout,
         folder=output.folder,
         in_memory=output.in_memory,
         started=None if journal is None else journal.note_pid,
-        key_of=None if journal is None else journal.key_of,
     )
+    work = CommandWork(template, commands, key_of=None if journal is None else journal.key_of)
     return Task(
         reports.run_id,
         output.paced(source if journal is None else journal.source_of(source, stop)),
         work,
         True,
-        (output.sink,),
-        (f"warning: {template.risk}",) if template.risk else (),
+        (output.sink, *engine.sinks),
+        (*engine.notes, *((f"warning: {template.risk}",) if template.risk else ())),
         reports,
+        engine,
         output.after_work,
         journal=journal,
     )
@@ -258,6 +215,5 @@ def _plan_simulation(
     work: Work = SimulatedWork(request.luck, profile.job_s, settings.pipeline.failure_rate)
     work = work if engine.elsewhere is None else engine.elsewhere(work)
     notes = (f"simulated workload: profile {name}, seed {request.luck}", *foresee(settings, profile))
-    return Task(
-        reports.run_id, source, work, False, engine.sinks, (*engine.notes, *notes), reports, engine.close
-    )
+    notes = (*engine.notes, *notes)
+    return Task(reports.run_id, source, work, False, engine.sinks, notes, reports, engine)

@@ -22,10 +22,11 @@ from dynamic_pipeline.cli.github import tell_github
 from dynamic_pipeline.cli.in_turn import in_turn
 from dynamic_pipeline.cli.log_targets import log_path, open_log
 from dynamic_pipeline.cli.outside import Outside
-from dynamic_pipeline.cli.plan import Task, plan
+from dynamic_pipeline.cli.plan import plan
 from dynamic_pipeline.cli.policy import Rules, make_rules
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.cli.settings import load_settings
+from dynamic_pipeline.cli.task import Task
 from dynamic_pipeline.cli.watching import LiveView, has_view
 from dynamic_pipeline.descriptors import keep_to_ourselves
 from dynamic_pipeline.errors import IoFault, OutputError, StoppedEarly, UsageError
@@ -65,7 +66,7 @@ def run_session(request: Request) -> int:  # noqa: C901, PLR0911 - one way out p
         return 128 + signal.SIGINT
     except OSError as error:
         return refuse(f"pipeline: error: no folder for the jobs' output: {error.strerror}", IO_FAULT)
-    except UsageError as error:
+    except (UsageError, IoFault) as error:
         return _refuse(error)
     signals = SignalInbox()
     signals.open()  # before there is a log: who sees it may send signals that stop the run in order

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from pipeline_config import Settings
 
     from dynamic_pipeline.attempts import Attempt
-    from dynamic_pipeline.cli.plan import Task
     from dynamic_pipeline.cli.request import Request
+    from dynamic_pipeline.cli.task import Task
     from dynamic_pipeline.collector import Sink
     from dynamic_pipeline.views.live import RunningJob, Snapshot
     from dynamic_pipeline.wiring import Run

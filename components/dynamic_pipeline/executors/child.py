@@ -16,8 +16,8 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
-from dynamic_pipeline.attempts import Attempt, Failed, Outcome, Succeeded, Work, describe, run_attempt
-from dynamic_pipeline.executors.elsewhere import no_result
+from dynamic_pipeline.attempts import Attempt, Failed, Work, describe, run_attempt
+from dynamic_pipeline.executors.elsewhere import sent_back
 
 # Blocked in the server that new processes are forked from, or a signal to the group of the program (`timeout`,
 # systemd, a terminal that goes) would end it, and with it all that is known of the processes that run.
@@ -79,25 +79,7 @@ def _answer(work: Work, message: bytes) -> bytes:
     except BaseException as error:  # whatever a record's own methods raise
         text = f"the record cannot be read: {describe(error)}"
         return pickle.dumps(Failed(text, 0.0, "", is_retryable=False))
-    outcome = _flushed(run_attempt(work, attempt))
-    try:
-        return pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
-    except BaseException as error:  # same, of a result
-        if isinstance(outcome, Succeeded):
-            outcome = Failed(no_result(error), outcome.elapsed_s, "", is_retryable=False)
-        return pickle.dumps(outcome._replace(value=None))
-
-
-def _flushed(outcome: Outcome) -> Outcome:
-    """What the call has printed is out when its end is told; where it cannot be, the call has failed."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.flush()
-        except (OSError, ValueError) as error:
-            if isinstance(outcome, Succeeded):
-                outcome = Failed(describe(error), outcome.elapsed_s, outcome.worker)
-    return outcome
+    return sent_back(run_attempt(work, attempt))
 
 
 def _leave_with_parent() -> None:

@@ -7,6 +7,7 @@ itself would have returned or raised. So the rest of the line cannot tell where 
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import Any
 
 from dynamic_pipeline.attempts import Attempt, Failed, Outcome, Succeeded, describe
@@ -69,6 +70,25 @@ def _error_of(failed: Failed) -> FailedElsewhere | Interrupted:
     return error
 
 
-def no_result(error: BaseException) -> str:
-    """Why what the attempt brought cannot be sent back, for people."""
-    return f"the result cannot be sent back: {describe(error)}"
+def sent_back(outcome: Outcome) -> bytes:
+    """*outcome* as bytes, made where the attempt ran; one that cannot be sent is a failure that says so."""
+    outcome = _flushed(outcome)
+    try:
+        return pickle.dumps(outcome, pickle.HIGHEST_PROTOCOL)
+    except BaseException as error:  # whatever a result's own methods raise
+        if isinstance(outcome, Succeeded):
+            text = f"the result cannot be sent back: {describe(error)}"
+            outcome = Failed(text, outcome.elapsed_s, "", is_retryable=False)
+        return pickle.dumps(outcome._replace(value=None))
+
+
+def _flushed(outcome: Outcome) -> Outcome:
+    """What the call has printed is out when its end is told; where it cannot be, the call has failed."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError) as error:
+            if isinstance(outcome, Succeeded):
+                outcome = Failed(describe(error), outcome.elapsed_s, outcome.worker)
+    return outcome

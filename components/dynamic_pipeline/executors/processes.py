@@ -17,7 +17,7 @@ from dynamic_pipeline.attempts import Attempt, Work
 from dynamic_pipeline.errors import AttemptFailed, Interrupted
 from dynamic_pipeline.executors.elsewhere import FailedElsewhereForGood, dump, load, value_of
 from dynamic_pipeline.executors.worker_process import Died, Processes, WorkerProcess
-from dynamic_pipeline.work.command import describe_code
+from dynamic_pipeline.work.local_commands import describe_code
 
 # What a new process has imported already: the server that it is forked from does it once.
 PRELOADED = ("dynamic_pipeline.executors.child", "dynamic_pipeline.work.callable")

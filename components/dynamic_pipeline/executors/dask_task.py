@@ -1,0 +1,178 @@
+"""The other side of `dask`: what runs in a worker of the cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from distributed import get_worker
+
+import dynamic_pipeline
+from dynamic_pipeline.attempts import Attempt, Failed, Work, describe, run_attempt
+from dynamic_pipeline.errors import UsageError
+from dynamic_pipeline.executors.elsewhere import sent_back
+
+_LOOK_S = 0.1  # between two looks whether the tasks that run are still wanted
+_WANTED = {"executing", "long-running"}  # states of a task that runs, and whose result somebody waits for
+
+
+def run_here(work: bytes, attempt: bytes, timeout_s: float | None, topic: str) -> bytes:
+    """One attempt, on a thread of a Dask worker: its outcome, as bytes.
+
+    Nobody can end it. After *timeout_s* seconds the client is told, under *topic*.
+    """
+    worker = get_worker()
+    task = _Task(worker, str(worker.get_current_task()))
+    job: Attempt
+    try:
+        call, job = _load(work), pickle.loads(attempt)  # noqa: S301 - the client may run any code here anyway
+    except BaseException as error:  # the user's modules are imported here and may raise anything
+        return pickle.dumps(
+            Failed(f"it cannot be run on {worker.address}: {describe(error)}", 0.0, "", False)
+        )
+    flags = getattr(call, "stop_flags", None)
+    if isinstance(flags, _AskScheduler):
+        flags.tasks[job.job.id] = task
+    late = None if timeout_s is None else lambda: worker.log_event(topic, task.key)
+    _this_thread.task = task
+    try:
+        with _watch.of(task, timeout_s, late):
+            outcome = run_attempt(call, job)
+    finally:
+        if isinstance(flags, _AskScheduler):
+            flags.tasks.pop(job.job.id, None)
+    return sent_back(outcome)
+
+
+def when_unwanted(act: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
+    """Call *act*, on another thread, once nobody waits any more for the task that the calling thread runs."""
+    return _watch.of(_this_thread.task, act=act)
+
+
+class _Task(NamedTuple):
+    """A task of a Dask worker, known by its key."""
+
+    worker: Any
+    key: str
+
+    def is_wanted(self) -> bool:
+        """False once it was cancelled, or its client or the scheduler has gone. Any thread; it asks nobody else."""
+        state = self.worker.state.tasks.get(self.key)
+        return state is not None and state.state in _WANTED
+
+
+class _AskScheduler:
+    """The stop flags of the calls of one work, several of which may run in this process."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[int, _Task] = {}  # by job
+
+    def asks(self, job_id: int) -> bool:
+        task = self.tasks.get(job_id)
+        return task is None or not task.is_wanted()
+
+
+@lru_cache(maxsize=16)
+def _load(work: bytes) -> Work:
+    """Read once, so that what its modules keep stays from call to call."""
+    loaded: Work = pickle.loads(work)  # noqa: S301 - see above
+    with contextlib.suppress(AttributeError):
+        loaded.stop_flags = _AskScheduler()  # type: ignore[attr-defined]  # for `current_job`
+    return loaded
+
+
+class _Watched(NamedTuple):
+    task: _Task
+    act: Callable[[], object]  # called once
+    due_s: float  # on the monotonic clock; inf: as soon as the task is not wanted
+
+
+class _Watch:
+    """Looks after all tasks of the process on one thread, which is there while there are any."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watched: dict[object, _Watched] = {}
+        self._runs = False
+
+    @contextlib.contextmanager
+    def of(
+        self, task: _Task, timeout_s: float | None = None, act: Callable[[], object] | None = None
+    ) -> Iterator[None]:
+        """Meanwhile: *act* when *timeout_s* seconds are over, or, without them, when *task* is not wanted any more."""
+        token = object()
+        if act is not None:
+            due_s = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+            with self._lock:
+                self._watched[token] = _Watched(task, act, due_s)
+                if not self._runs:
+                    self._runs = True
+                    threading.Thread(target=self._run, name="pipeline-watch", daemon=True).start()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watched.pop(token, None)
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(_LOOK_S)
+            with self._lock:
+                if not self._watched:
+                    self._runs = False
+                    return
+                watched = list(self._watched.items())
+            now_s = time.monotonic()
+            for token, each in watched:
+                is_due = now_s >= each.due_s if each.due_s != float("inf") else not each.task.is_wanted()
+                if is_due and self._watched.pop(token, None) is not None:
+                    each.act()
+
+
+_watch = _Watch()
+_this_thread = threading.local()  # .task: that it runs
+
+
+class Facts(NamedTuple):
+    """What a process of the cluster tells of itself."""
+
+    python: str
+    version: str  # of this package
+    problem: str = ""  # why the function cannot be called there
+    digest: str = ""  # of the source that its module was loaded from
+
+
+_loaded: dict[str, str] = {}  # digests, by file, as they were when the module was loaded
+
+
+def facts(call: tuple[str, str] | None = None) -> Facts:
+    """Of the calling process; of the function *call*, its name and the folder to look in, too."""
+    here = Facts(f"{sys.version_info[0]}.{sys.version_info[1]}", dynamic_pipeline.__version__)
+    if call is None:
+        return here
+    from dynamic_pipeline.work.callable import resolve  # noqa: PLC0415 - not needed for commands
+
+    name, folder = call
+    try:
+        return here._replace(digest=digest_of(resolve(name, folder=folder)))
+    except UsageError as error:
+        return here._replace(problem=str(error))
+
+
+def digest_of(fn: Callable[..., Any]) -> str:
+    """Of the source that the function's module was loaded from, as far as this process knows; empty: there is none."""
+    file = getattr(sys.modules.get(getattr(fn, "__module__", "")), "__file__", None)
+    if file is None:
+        return ""
+    if file not in _loaded:
+        with contextlib.suppress(OSError):
+            _loaded[file] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return _loaded.get(file, "")
