@@ -129,7 +129,7 @@ def _put(
         if hasattr(executor, "get_executor"):
             from dynamic_pipeline.executors.dask import DaskWork  # noqa: PLC0415 - an extra
 
-            return DaskWork(CallOfPayload(fn), executor, timeout_s=timeout_s)
+            return DaskWork(CallOfPayload(fn), executor, timeout_s=timeout_s, kill_grace_s=grace_s)
         raise ValueError(f"executor is {executor!r}; it must be threads, processes or a Dask client")
     except TypeError as error:
         raise TypeError(f"{fn!r}: {error}") from error

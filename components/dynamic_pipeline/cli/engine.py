@@ -91,9 +91,9 @@ def _dask(request: Request, settings: Settings, name: str, fn: Callable[..., Any
     except BaseException:
         cluster.close()
         raise
-    timeout_s = settings.pipeline.timeout
+    timeout_s, grace_s = settings.pipeline.timeout, settings.shutdown.kill_grace
     return Engine(
-        lambda work: DaskWork(work, cluster.client, timeout_s=timeout_s),
+        lambda work: DaskWork(work, cluster.client, timeout_s=timeout_s, kill_grace_s=grace_s),
         lambda **settings: DaskCommands(cluster.client, **settings),
         cluster.sinks(),
         notes,

@@ -19,18 +19,21 @@ from distributed import KilledWorker
 
 from dynamic_pipeline.attempts import Attempt, Work, describe
 from dynamic_pipeline.errors import AttemptFailed, Interrupted, IoFault
-from dynamic_pipeline.executors.dask_task import run_here
+from dynamic_pipeline.executors.dask_task import end_all, run_here
 from dynamic_pipeline.executors.elsewhere import FailedElsewhereForGood, dump, load, value_of
 from dynamic_pipeline.executors.turns import Turns
+from dynamic_pipeline.owned_thread import OwnedThread
 
 _TRIES = 5  # of a task that somebody cancels
+_ANSWER_S = 0.4  # what an end takes to be told, there and back; less than the run's patience beyond the grace
+_LOOK_S = 10.0  # between two looks whether a task that nobody tells of is over
 
 
 class DaskWork:
     """Runs *work* on the cluster that *client* is connected to, over its `concurrent.futures` executor.
 
-    Called by many workers at once. `abort` may be called by any thread; it cancels what runs and what would still
-    start: a call can ask `current_job().should_stop`, and nobody waits for it any more.
+    Called by many workers at once. `abort` may be called by any thread; it lets what runs know that it should end
+    (`current_job().should_stop`), and cancels what has not after the grace.
 
     A worker of the cluster that is lost is an interruption: the scheduler gives its tasks to another one, and nothing
     is charged. What was near too many losses is run alone; only what is lost then, too, has failed.
@@ -38,13 +41,16 @@ class DaskWork:
 
     keeps_time = True  # of its calls; nobody else needs to
 
-    def __init__(self, work: Work, client: Any, *, timeout_s: float | None = None) -> None:
+    def __init__(
+        self, work: Work, client: Any, *, timeout_s: float | None = None, kill_grace_s: float = 2.0
+    ) -> None:
         """
         Args:
             client: a `distributed.Client`.
             work: is pickled, by value where it is of the program itself; records and results are pickled, too.
             timeout_s: for one call, in seconds from its start on the worker. It cannot be ended there: it has failed,
                 and is not tried again, while its thread is busy until it returns.
+            kill_grace_s: seconds that what runs has to end after `abort`; then it is left behind.
 
         Raises:
             TypeError: the work cannot be pickled.
@@ -53,7 +59,7 @@ class DaskWork:
             self._work: bytes = cloudpickle.dumps(work)
         except Exception as error:  # pickle raises of many classes
             raise TypeError(f"it cannot be sent to a cluster: {error}") from error
-        self._client, self._timeout_s = client, timeout_s
+        self._client, self._timeout_s, self._grace_s = client, timeout_s, kill_grace_s
         self._executor = client.get_executor(pure=False)  # equal calls are calls of their own
         self._turns = Turns()
         self._asked: dict[str, _Asked] = {}  # by key of the task
@@ -102,21 +108,20 @@ class DaskWork:
 
     def _wait(self, key: str, asked: _Asked, message: bytes) -> bytes | None:
         """The answer; None if somebody has cancelled the task."""
-        future: Future[bytes] | None = None
         if (
             self._client.status != "running"
         ):  # it would be kept for as long as the client tries to connect again
             raise self._lost()
         try:
-            future = self._executor.submit(
+            future: Future[bytes] = self._executor.submit(
                 run_here, self._work, message, self._timeout_s, self._topic, key=key
             )
             future.add_done_callback(asked.wake)
-            asked.wait()
-            if future.done():
-                return future.result()
-            future.cancel()
-        except KilledWorker:
+            if not self._is_over(future, key, asked):
+                future.cancel()
+                raise self._given_up()
+            return future.result()
+        except (KilledWorker, FailedElsewhereForGood, Interrupted):
             raise
         except CancelledError:
             if self._client.status == "running":
@@ -128,13 +133,30 @@ class DaskWork:
             raise AttemptFailed(f"the cluster could not run it: {describe(error)}") from error
         finally:
             # A task whose future is kept is done again when the worker is lost that has its result.
-            del future
+            future = None  # type: ignore[assignment]
+
+    def _is_over(self, future: Future[bytes], key: str, asked: _Asked) -> bool:
+        """Wait for the end of the task; False if it should not be waited for any more."""
+        while not asked.wait(_LOOK_S):
+            if self._is_stranded(key, asked):
+                raise CancelledError
+        if self._is_aborted and not future.done():
+            asked.wait(self._grace_s + _ANSWER_S)
+        return future.done()
+
+    def _given_up(self) -> Exception:
         if self._is_aborted:
-            raise Interrupted("ended by the forced stop")
+            return Interrupted("ended by the forced stop")
         text = (
             f"timeout after {self._timeout_s:g} s; a call on a cluster cannot be ended, so it is left behind"
         )
-        raise FailedElsewhereForGood(text)
+        return FailedElsewhereForGood(text)
+
+    def _is_stranded(self, key: str, asked: _Asked) -> bool:
+        """The task is over, and nobody will tell: Dask's executor forgets a future whose result it could not fetch."""
+        state = self._client.futures.get(key)
+        was_over, asked.is_over = asked.is_over, state is None or state.status != "pending"
+        return was_over and asked.is_over
 
     def _lost(self) -> Interrupted:
         if not self._is_lost and not self._is_aborted:
@@ -152,11 +174,22 @@ class DaskWork:
         self._tell_lost = tell
 
     def abort(self) -> None:
-        """Cancel all tasks. Returns at once."""
-        self._is_aborted = True
-        self._turns.end()
-        for asked in tuple(self._asked.values()):
-            asked.wake()
+        """End all tasks. Returns at once."""
+        if not self._is_aborted:
+            self._is_aborted = True
+            self._turns.end()
+            OwnedThread("dask-abort", self._end_all, lambda *_: None).start()
+            for asked in tuple(self._asked.values()):
+                asked.wake()
+
+    def close(self) -> None:
+        """Nothing is asked any more. The client is its owner's."""
+        if self._timeout_s is not None and self._client.status == "running":
+            self._client.unsubscribe_topic(self._topic)
+
+    def _end_all(self) -> None:
+        with contextlib.suppress(Exception):  # who cannot be told sees that its task was cancelled
+            self._client.run(end_all, self._topic, on_error="ignore")
 
 
 class _Asked:
@@ -165,9 +198,10 @@ class _Asked:
     def __init__(self) -> None:
         self._bell = threading.Lock()
         self._bell.acquire()
+        self.is_over = False  # when it was looked at last, the task was
 
-    def wait(self) -> None:
-        self._bell.acquire()
+    def wait(self, timeout_s: float) -> bool:
+        return self._bell.acquire(timeout=timeout_s)
 
     def wake(self, _: object = None) -> None:
         with contextlib.suppress(RuntimeError):  # it has been woken before

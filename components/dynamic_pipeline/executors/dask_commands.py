@@ -46,7 +46,7 @@ class DaskCommands:
         started: Callable[[int, int, int], object] | None = None,  # noqa: ARG002 - a pid there says nothing here
     ) -> None:
         there = CommandThere(run_id, kill_grace_s, timeout_s, str(Path.cwd()))
-        self._work = DaskWork(there, client)
+        self._work = DaskWork(there, client, kill_grace_s=kill_grace_s)
         self.abort = self._work.abort
         self._folder = spool_folder.make(run_id, folder)
         self._in_memory = in_memory

@@ -28,7 +28,7 @@ def main(address_fd: int, workers: int) -> None:
     cluster = LocalCluster(
         n_workers=max(1, workers),
         threads_per_worker=1,
-        dashboard_address=None,
+        dashboard_address="127.0.0.1:0",  # without one Dask takes its usual port, and warns where it cannot
         memory_limit=0,  # a worker that Dask holds to be too large would take its job with it
         silence_logs=logging.CRITICAL + 1,
     )

@@ -21,6 +21,7 @@ from dynamic_pipeline.errors import UsageError
 from dynamic_pipeline.executors.elsewhere import sent_back
 
 _LOOK_S = 0.1  # between two looks whether the tasks that run are still wanted
+_ENDING = {"closing", "closed", "failed"}  # of a worker; so it is when the scheduler has gone
 _WANTED = {"executing", "long-running"}  # states of a task that runs, and whose result somebody waits for
 
 
@@ -30,7 +31,9 @@ def run_here(work: bytes, attempt: bytes, timeout_s: float | None, topic: str) -
     Nobody can end it. After *timeout_s* seconds the client is told, under *topic*.
     """
     worker = get_worker()
-    task = _Task(worker, str(worker.get_current_task()))
+    task = _Task(worker, str(worker.get_current_task()), topic)
+    if topic in _ended:
+        return pickle.dumps(Failed("not started", 0.0, "", is_interrupted=True))
     job: Attempt
     try:
         call, job = _load(work), pickle.loads(attempt)  # noqa: S301 - the client may run any code here anyway
@@ -52,6 +55,11 @@ def run_here(work: bytes, attempt: bytes, timeout_s: float | None, topic: str) -
     return sent_back(outcome)
 
 
+def end_all(topic: str) -> None:
+    """The tasks of this topic should end, and none begins any more. On the worker's loop, by the client's `run`."""
+    _ended.add(topic)
+
+
 def when_unwanted(act: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
     """Call *act*, on another thread, once nobody waits any more for the task that the calling thread runs."""
     return _watch.of(_this_thread.task, act=act)
@@ -62,9 +70,15 @@ class _Task(NamedTuple):
 
     worker: Any
     key: str
+    topic: str  # of the work that it belongs to
 
     def is_wanted(self) -> bool:
-        """False once it was cancelled, or its client or the scheduler has gone. Any thread; it asks nobody else."""
+        """False once its run was forced to stop, it was cancelled, or its client or the scheduler has gone.
+
+        Any thread; it asks nobody else.
+        """
+        if self.topic in _ended or self.worker.status.name in _ENDING:
+            return False
         state = self.worker.state.tasks.get(self.key)
         return state is not None and state.state in _WANTED
 
@@ -138,6 +152,7 @@ class _Watch:
 
 
 _watch = _Watch()
+_ended: set[str] = set()  # topics
 _this_thread = threading.local()  # .task: that it runs
 
 
