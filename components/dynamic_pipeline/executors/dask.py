@@ -117,11 +117,10 @@ class DaskWork:
                 run_here, self._work, message, self._timeout_s, self._topic, key=key
             )
             future.add_done_callback(asked.wake)
-            if not self._is_over(future, key, asked):
-                future.cancel()
-                raise self._given_up()
-            return future.result()
-        except (KilledWorker, FailedElsewhereForGood, Interrupted):
+            if self._is_over(future, key, asked):
+                return future.result()
+            future.cancel()
+        except KilledWorker:
             raise
         except CancelledError:
             if self._client.status == "running":
@@ -134,6 +133,7 @@ class DaskWork:
         finally:
             # A task whose future is kept is done again when the worker is lost that has its result.
             future = None  # type: ignore[assignment]
+        raise self._given_up()
 
     def _is_over(self, future: Future[bytes], key: str, asked: _Asked) -> bool:
         """Wait for the end of the task; False if it should not be waited for any more."""
