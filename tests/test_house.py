@@ -30,8 +30,8 @@ DOORS = {
     "prometheus_client": ["sinks/metrics.py"],
     "http": ["cli/serving.py"],
     "multiprocessing": ["executors/worker_process.py", "executors/child.py", "cli/engine.py"],
-    "distributed": ["executors/dask.py", "executors/dask_task.py"],
-    "dask": ["executors/dask.py"],
+    "distributed": ["executors/dask"],  # and dask_…: the client, the task, the cluster
+    "dask": ["executors/dask_local.py"],
     "cloudpickle": ["executors/dask.py"],
     "jinja2": ["report/page.py"],
     "markupsafe": ["report/page.py"],

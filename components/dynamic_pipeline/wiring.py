@@ -76,7 +76,6 @@ class Run:
         self._stop_drawing = stop
         self._stop_supervising = Stop()
         watching: list[OwnedThread] = []
-        reading: list[OwnedThread] = []
         if call_timeout_s is not None:
             watchdog = Watchdog(work, call_timeout_s, self._inbox, self._stop_supervising)
             work = watchdog.work
@@ -84,10 +83,7 @@ class Run:
         self._work = work
         getattr(work, "when_lost", bool)(lambda error: self._inbox.put(EngineLost(error)))
         self._is_endless = bool(getattr(source, "is_endless", False))
-        self._close, self._on_end = (
-            close,
-            on_end,
-        )  # called when all threads have ended, one before anybody is told
+        self._close, self._on_end = close, on_end  # when all threads have ended: before it is told, and after
         self._kill_grace_s = kill_grace_s
         limit = policy.start()
         self._executor = ResizableThreadPoolExecutor(limit or 1, worker_names=_worker_names)
@@ -99,7 +95,6 @@ class Run:
             self._told, executor = journal.stand_between(
                 self._events, executor, bell, lambda error: self._inbox.put(SinkFailed(error)), self._crashed
             )
-            reading.append(OwnedThread("reader", journal.source.read, self._crashed))
         self._orchestrator = Orchestrator(
             work,
             executor,
@@ -117,15 +112,15 @@ class Run:
             drain_timeout_s=drain_timeout_s,
             abort_patience_s=kill_grace_s + 0.5,
         )
-        if journal is not None:  # an abort waits for no disk
-            self._orchestrator.shutdown.on_abort = journal.writer.hurry
         self._producer = Producer(source, self._backlog, self._inbox, self._stop_drawing)
         self._collector = Collector(self._events, sinks, self._inbox)
         load = self._orchestrator.load
         supervisor = Supervisor(policy, load, self._inbox, self._stop_supervising, check_interval_s)
+        self._drawing = [OwnedThread("producer", self._producer.run, self._crashed)]
         if journal is not None:
+            self._drawing.append(OwnedThread("reader", journal.source.read, self._crashed))
             supervisor.note = journal.note_decision
-        self._drawing = [OwnedThread("producer", self._producer.run, self._crashed), *reading]
+            self._orchestrator.shutdown.on_abort = journal.writer.hurry  # an abort waits for no disk
         watching.append(OwnedThread("supervisor", supervisor.run, self._crashed))
         self._feeding = [*self._drawing, *watching]
         self._collecting = OwnedThread("collector", self._collector.run, self._collector_crashed)

@@ -12,6 +12,7 @@ from typing import Any
 from pipeline_config import Settings
 
 from dynamic_pipeline.attempts import Work
+from dynamic_pipeline.cli.console import STDERR
 from dynamic_pipeline.cli.request import Request
 from dynamic_pipeline.collector import Sink
 from dynamic_pipeline.errors import UsageError
@@ -84,7 +85,10 @@ def _dask(request: Request, settings: Settings, name: str, fn: Callable[..., Any
             f"--executor dask needs {error.name}, which is not installed",
             hint="pip install 'dynamic-pipeline[dask]'",
         ) from None
-    cluster = Cluster(name, settings.pipeline.min_workers)
+    # What calls print would stand between the lines of results.
+    cluster = Cluster(
+        name, settings.pipeline.min_workers, prints_to=STDERR if request.results == "-" else None
+    )
     try:
         call = None if request.call is None else (request.call, str(Path.cwd()))
         notes = cluster.check(call, "" if fn is None else digest_of(fn))

@@ -44,14 +44,19 @@ class Cluster:
         UsageError: *name* is no address, or the cluster runs other versions. IoFault: there is no scheduler.
     """
 
-    def __init__(self, name: str, workers: int = 1) -> None:
-        """*name* is `local`, or an address; *workers* is how many a local one begins with."""
+    def __init__(self, name: str, workers: int = 1, *, prints_to: int | None = None) -> None:
+        """*name* is `local`, or an address.
+
+        A local one begins with so many *workers*, and what calls print goes to *prints_to*, or to our stdout.
+        """
         self._name = name
         self._local: subprocess.Popen[bytes] | None = None
         _be_quiet()
-        address = self._start(workers) if name == "local" else name
+        address = self._start(workers, prints_to) if name == "local" else name
         try:
-            self.client: Client = _in_time(lambda: Client(address, timeout=_ANSWER_S), _ANSWER_S + 1)
+            self.client: Client = _in_time(
+                lambda: Client(address, timeout=_ANSWER_S, set_as_default=False), _ANSWER_S + 1
+            )
         except (ValueError, TypeError) as error:  # Dask's, for addresses that cannot be
             self._end_local()
             raise UsageError(f"--dask {name}: {str(error).partition('(')[0].strip()}") from None
@@ -62,12 +67,13 @@ class Cluster:
             self._end_local()
             raise IoFault(f"--dask {name}: the scheduler cannot be used: {describe(error)}") from None
 
-    def _start(self, workers: int) -> str:
+    def _start(self, workers: int, prints_to: int | None) -> str:
         ours, theirs = os.pipe()
         words = json.dumps(sys.path), str(theirs), str(workers)
         self._local = subprocess.Popen(
             [sys.executable, "-c", _LOCAL, *words],
             stdin=subprocess.PIPE,
+            stdout=prints_to,
             pass_fds=(theirs,),
             start_new_session=True,
         )
@@ -203,5 +209,5 @@ def _in_time(ask: Callable[[], _T], most_s: float) -> _T:
 def _be_quiet() -> None:
     """What Dask has to say goes by; what matters of it is told by us, in one line."""
     for name in tuple(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in {"distributed", "tornado"}:
+        if name.partition(".")[0] in {"distributed", "tornado", "asyncio"}:
             logging.getLogger(name).setLevel(_QUIET)
