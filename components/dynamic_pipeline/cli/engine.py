@@ -77,9 +77,9 @@ def _processes(settings: Settings) -> Engine:
 def _dask(request: Request, settings: Settings, name: str, fn: Callable[..., Any] | None) -> Engine:
     try:
         from dynamic_pipeline.executors.dask import DaskWork  # noqa: PLC0415 - an extra, and half of a second
+        from dynamic_pipeline.executors.dask_check import Call, facts, module_of  # noqa: PLC0415 - same
         from dynamic_pipeline.executors.dask_cluster import Cluster  # noqa: PLC0415 - same
         from dynamic_pipeline.executors.dask_commands import DaskCommands  # noqa: PLC0415 - same
-        from dynamic_pipeline.executors.dask_task import digest_of  # noqa: PLC0415 - same
     except ModuleNotFoundError as error:
         raise UsageError(
             f"--executor dask needs {error.name}, which is not installed",
@@ -90,8 +90,11 @@ def _dask(request: Request, settings: Settings, name: str, fn: Callable[..., Any
         name, settings.pipeline.min_workers, prints_to=STDERR if request.results == "-" else None
     )
     try:
-        call = None if request.call is None else (request.call, str(Path.cwd()))
-        notes = cluster.check(call, "" if fn is None else digest_of(fn))
+        call = None
+        if request.call is not None and fn is not None:
+            file = getattr(module_of(fn), "__file__", None) or ""
+            call = Call(request.call, str(Path.cwd()), file)
+        notes = cluster.check(call, facts(call))
     except BaseException:
         cluster.close()
         raise

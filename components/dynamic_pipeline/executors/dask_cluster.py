@@ -20,7 +20,7 @@ from distributed import Client
 from dynamic_pipeline.attempts import describe
 from dynamic_pipeline.errors import IoFault, UsageError
 from dynamic_pipeline.events import Event, LimitChanged, RunStarted
-from dynamic_pipeline.executors.dask_task import Facts, facts
+from dynamic_pipeline.executors.dask_check import Call, Facts, facts, refuse
 from dynamic_pipeline.stats import Stats
 
 _ANSWER_S = 10.0  # until a scheduler that does not answer is given up
@@ -86,42 +86,23 @@ class Cluster:
             raise IoFault("--dask local: the cluster does not start")
         return address
 
-    def check(self, call: tuple[str, str] | None, digest: str) -> list[str]:
-        """Whether the processes of the cluster can run *call*, a function's name and folder (None: only commands).
+    def check(self, call: Call | None, here: Facts) -> list[str]:
+        """Whether the processes of the cluster can run *call* (None: only commands) as this one, *here*, would.
 
-        *digest* is that of its source here. What there is to be said of the cluster, for the log.
+        What there is to be said of the cluster, for the log.
 
         Raises:
             UsageError: one of them lacks what it needs, or has another version of it. IoFault: no answer.
         """
-        here = facts()
         try:
             found = _in_time(lambda: self._ask(call), 2 * _ANSWER_S)
         except (OSError, RuntimeError) as error:
             raise IoFault(f"--dask {self._name}: no answer: {describe(error)}") from None
         for who, said in found.items():
-            if not isinstance(said, Facts):
-                text = f"{who} cannot load dynamic-pipeline: {str(said).partition(chr(10))[0]}"
-                raise UsageError(
-                    f"--dask {self._name}: {text}", hint=f"pip install dynamic-pipeline=={here.version} there"
-                )
-            if (said.python, said.version) != (here.python, here.version):
-                theirs = f"Python {said.python} with dynamic-pipeline {said.version}"
-                raise UsageError(
-                    f"--dask {self._name}: {who} is {theirs}, this is Python {here.python} with {here.version}",
-                    hint="they must be the same, since functions and records cross in pickled form",
-                )
-            if said.problem:
-                raise UsageError(
-                    f"--dask {self._name}: {who}: {said.problem}",
-                    hint="put the module on a file system that all machines share, or install it there",
-                )
-            if said.digest and digest and said.digest != digest:
-                assert call is not None, "there was a digest"
-                raise UsageError(
-                    f"--dask {self._name}: {who} has loaded another version of {call[0].partition(':')[0]}",
-                    hint="restart the workers, or bring the file there up to date",
-                )
+            try:
+                refuse(who, said, here)
+            except UsageError as error:
+                raise UsageError(f"--dask {self._name}: {error}", hint=error.hint) from None
         threads, scheduler = self.client.nthreads(), self.client.scheduler
         assert scheduler is not None, "it has answered"
         count = len(threads)
@@ -129,7 +110,7 @@ class Cluster:
         warning = [] if threads else ["warning: the Dask cluster has no workers yet; jobs wait for one"]
         return [f"Dask cluster {self._name} at {scheduler.address}: {text}", *warning]
 
-    def _ask(self, call: tuple[str, str] | None) -> dict[str, object]:
+    def _ask(self, call: Call | None) -> dict[str, object]:
         try:
             scheduler: object = self.client.run_on_scheduler(facts)
         except Exception as error:  # whatever it cannot import

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import pickle
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from distributed import get_worker
 
-import dynamic_pipeline
 from dynamic_pipeline.attempts import Attempt, Failed, Work, describe, run_attempt
-from dynamic_pipeline.errors import UsageError
 from dynamic_pipeline.executors.elsewhere import sent_back
 
 _LOOK_S = 0.1  # between two looks whether the tasks that run are still wanted
@@ -154,40 +149,3 @@ class _Watch:
 _watch = _Watch()
 _ended: set[str] = set()  # topics
 _this_thread = threading.local()  # .task: that it runs
-
-
-class Facts(NamedTuple):
-    """What a process of the cluster tells of itself."""
-
-    python: str
-    version: str  # of this package
-    problem: str = ""  # why the function cannot be called there
-    digest: str = ""  # of the source that its module was loaded from
-
-
-_loaded: dict[str, str] = {}  # digests, by file, as they were when the module was loaded
-
-
-def facts(call: tuple[str, str] | None = None) -> Facts:
-    """Of the calling process; of the function *call*, its name and the folder to look in, too."""
-    here = Facts(f"{sys.version_info[0]}.{sys.version_info[1]}", dynamic_pipeline.__version__)
-    if call is None:
-        return here
-    from dynamic_pipeline.work.callable import resolve  # noqa: PLC0415 - not needed for commands
-
-    name, folder = call
-    try:
-        return here._replace(digest=digest_of(resolve(name, folder=folder)))
-    except UsageError as error:
-        return here._replace(problem=str(error))
-
-
-def digest_of(fn: Callable[..., Any]) -> str:
-    """Of the source that the function's module was loaded from, as far as this process knows; empty: there is none."""
-    file = getattr(sys.modules.get(getattr(fn, "__module__", "")), "__file__", None)
-    if file is None:
-        return ""
-    if file not in _loaded:
-        with contextlib.suppress(OSError):
-            _loaded[file] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return _loaded.get(file, "")
