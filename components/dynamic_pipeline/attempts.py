@@ -56,7 +56,10 @@ class RunningCall:
 this_thread = threading.local()
 
 Outcome = Succeeded | Failed
-Work = Callable[[Attempt], Any]  # what a worker calls; whatever it raises is that attempt's failure
+# What a worker calls; whatever it raises is that attempt's failure. It may have more, which is asked for by name: `abort`
+# (end what runs; any thread), `stop_flags` (for `current_job`), `keeps_time` (it sees to time limits), `when_lost(tell)` (it can be
+# lost as a whole), `kill` (at once), `close` (after the run).
+Work = Callable[[Attempt], Any]
 
 
 def run_attempt(work: Work, attempt: Attempt) -> Outcome:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -84,6 +85,28 @@ def test_a_shown_command_runs(block: Block, folder: Path) -> None:
     assert sorted(line for line in shown if line in told) == sorted(shown)
 
 
+def test_the_cluster_is_started_as_shown(folder: Path) -> None:
+    """A scheduler, a worker, and a run on them, from three terminals; the port is one that is free."""
+    (block,) = (b for b in blocks() if b.kind == "cluster")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    scheduler, worker, run = (command.replace("8786", port) for command in block.commands)
+    dask = f'dask() {{ exec {sys.executable} -m dask "$@"; }};'
+    (folder / "records.txt").write_text("a\nb\n")
+    started = [shell(f"{dask} {command}", folder) for command in (scheduler, worker)]
+    try:
+        last = shell(run, folder)
+        output, _ = last.communicate(timeout=60)
+    finally:
+        for process in started:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+
+    assert last.returncode == 0, output
+    assert {"a", "b", "0 failed, 2 ok, 0 not run — exit 0"} <= set(output.splitlines())
+
+
 def as_shown(line: str) -> str:
     """*line* without what differs from run to run: the time it took, the run's name, the path of Python."""
     line = re.sub(r" ok in [0-9.]+s, ", " ok in 0.0s, ", line)
@@ -135,7 +158,7 @@ def test_the_python_examples_run(folder: Path) -> None:
         )
         outputs.append(done.stdout.splitlines()[-1:])
 
-    assert outputs == [[], ["2 0"], ["2"]]
+    assert outputs == [[], ["2 0"], ["2"], ["3"]]
 
 
 def config_table() -> str:
