@@ -107,6 +107,7 @@ def bench(session: nox.Session) -> None:
     """Ratios, measured side by side; `../shared/bench` must lie beside the project. Takes minutes."""
     session.install("-e", ".[test]")
     session.run("python", "tests/benchmarks/start_up.py")
+    session.run("python", "tests/benchmarks/executors.py")
     peers = Path("../shared/bench/peers.py")
     if not peers.exists():
         session.skip("../shared/bench/peers.py is not here, so there is nothing to compare the engine with")

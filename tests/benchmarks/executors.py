@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,15 @@ def cost_us(executor: Any, count: int, workers: int) -> float:
     return (seconds(lambda: ours(noop, [0] * count, executor, workers)) - least_s) / (count - 1) * 1e6
 
 
+def stdlib_us(workers: int) -> float:
+    """The same of the stdlib's pool, which retries nothing: one call per job, all of them handed over at once."""
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(workers, context) as pool:
+        list(pool.map(noop, range(workers)))
+        count = NOOPS["processes"]
+        return seconds(lambda: list(pool.map(noop, range(count)))) / count * 1e6
+
+
 def main() -> None:
     records = [LOOPS] * JOBS
     costs: dict[str, list[float]] = {}
@@ -100,6 +110,9 @@ def measure(
     for name, executor in (("threads", "threads"), ("processes", "processes"), ("dask", client)):
         for workers in (1, 8):
             costs.setdefault(f"{name}, {workers} workers", []).append(cost_us(executor, NOOPS[name], workers))
+
+    for workers in (1, 8):
+        costs.setdefault(f"ProcessPoolExecutor, {workers} workers", []).append(stdlib_us(workers))
 
     def pool() -> None:
         with multiprocessing.get_context("forkserver").Pool(CORES) as processes:

@@ -67,6 +67,7 @@ class DaskWork:
         if timeout_s is not None:
             client.subscribe_topic(self._topic, self._is_late)
         self._is_aborted = self._is_lost = False
+        self._telling = OwnedThread("dask-abort", self._end_all, lambda *_: None)  # started by an abort
         self._tell_lost: Callable[[IoFault], object] = bool
 
     def __call__(self, attempt: Attempt) -> Any:
@@ -178,12 +179,13 @@ class DaskWork:
         if not self._is_aborted:
             self._is_aborted = True
             self._turns.end()
-            OwnedThread("dask-abort", self._end_all, lambda *_: None).start()
+            self._telling.start()
             for asked in tuple(self._asked.values()):
                 asked.wake()
 
     def close(self) -> None:
         """Nothing is asked any more. The client is its owner's."""
+        self._telling.join(_ANSWER_S)
         if self._timeout_s is not None and self._client.status == "running":
             self._client.unsubscribe_topic(self._topic)
 

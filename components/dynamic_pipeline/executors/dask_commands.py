@@ -82,6 +82,7 @@ class DaskCommands:
 
     def close(self) -> None:
         """Remove the folder of the outputs. Call it after the run has ended."""
+        self._work.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

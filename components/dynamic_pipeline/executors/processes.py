@@ -69,7 +69,7 @@ class ProcessWork:
                 if process.note_begun():
                     raise AttemptFailed(f"its process died: {describe_code(died.code)}") from None
                 continue  # not the attempt's fault: something has killed a process that had nothing to do
-            process.note_begun()
+            process.take_begun()
             return value_of(load(answer))
         raise AttemptFailed(f"{_TRIES} processes died before the call began")
 

@@ -139,8 +139,12 @@ class WorkerProcess:
         raise Died(-signal.SIGKILL if code is None else code)
 
     def note_begun(self) -> bool:
-        """Whether the attempt that was sent last has begun; ask once for each."""
-        return self._begun.poll(0) and bool(os.read(self._begun.fileno(), 1))
+        """Whether the attempt that was sent last has begun; to be asked once for each, when it has ended."""
+        return self._begun.poll(0) and self.take_begun()
+
+    def take_begun(self) -> bool:
+        """The same of one that was answered, and so has begun: it costs a tenth."""
+        return bool(os.read(self._begun.fileno(), 1))
 
     def end(self, grace_s: float) -> None:
         """Tell the call to end, and what it has started; after *grace_s* seconds kill all of it. Blocks until then."""
