@@ -246,3 +246,64 @@ def double(number: int) -> int:
 def who(_: object) -> tuple[int, str]:
     """Where it runs."""
     return os.getpid(), threading.current_thread().name
+
+
+class DieBeside:
+    """Records that `die` knows take the process down; all others wait at the gate. Each execution leaves its pid."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self._gate = FileGate(folder)
+
+    def __call__(self, name: str) -> str:
+        note(f"{self._folder}/pids-{name}", os.getpid())
+        die(name)
+        self._gate(name)
+        return name
+
+    def pids(self, name: str) -> list[int]:
+        """Of the processes in which it was executed, one for each time."""
+        return [int(pid) for pid in Path(self._folder, f"pids-{name}").read_text().split()]
+
+
+class DiesAsItArrives:
+    """Work that takes the process down which reads it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os._exit, (3,)
+
+
+class DiesBeforeItBegins:
+    """Work whose process can be given an attempt, and dies before it has taken that in."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _leave_at_next_write, ()
+
+    def __call__(self, _: object) -> NoReturn:
+        raise AssertionError("it has begun")
+
+
+def _leave_at_next_write() -> DiesBeforeItBegins:
+    os.write = lambda *_: os._exit(3)  # pipes of multiprocessing have a name of their own for it
+    return DiesBeforeItBegins()
+
+
+def print_late(text: str) -> None:
+    """What is printed stays in the stream's buffer."""
+    print(text, end="")
+
+
+def leave_deaf_child(path: str) -> None:
+    """Start a program that does not hear TERM, and take the process down when the job should stop."""
+    script = 'trap "" TERM; echo $$ > "$1"; exec sleep 100'
+    os.posix_spawn("/bin/sh", ["sh", "-c", script, "sh", path], os.environ)
+    ends = threading.Event()
+    while not (os.path.exists(path) and current_job().should_stop):  # noqa: PTH110 - a string, as pickled
+        ends.wait(0.005)
+    os._exit(0)
+
+
+def crash_with_child(path: str) -> None:
+    """Start a program, and take the process down at once."""
+    note(path, os.posix_spawn("/bin/sleep", ["sleep", "100"], os.environ))
+    os.kill(os.getpid(), signal.SIGKILL)

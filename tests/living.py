@@ -16,13 +16,33 @@ _SERVERS = (b"multiprocessing.forkserver", b"multiprocessing.resource_tracker") 
 def children(parent: int | None = None) -> set[int]:
     """Descendants of this process, or of *parent*, but for the stdlib's two servers; zombies are not alive."""
     living = {process.pid: process.parent for process in own_processes()}
+    found = _descendants(os.getpid() if parent is None else parent, living)
+    ours = own_processes_of_the_stdlib(found, living)
+    return found - ours
+
+
+def family(parent: int) -> set[int]:
+    """*parent* and its descendants, with the stdlib's two servers."""
+    return {parent} | _descendants(parent, {process.pid: process.parent for process in own_processes()})
+
+
+def fork_server(parent: int) -> int:
+    """The process that those of *parent* are forked from."""
+    living = {process.pid: process.parent for process in own_processes()}
+    found = _descendants(parent, living)
+    (server,) = (
+        pid for pid in own_processes_of_the_stdlib(found, living) if _SERVERS[0] in command_line(pid)
+    )
+    return server
+
+
+def _descendants(parent: int, living: dict[int, int]) -> set[int]:
     found: set[int] = set()
-    front = {os.getpid() if parent is None else parent}
+    front = {parent}
     while front:
         front = {pid for pid, above in living.items() if above in front}
         found |= front
-    ours = own_processes_of_the_stdlib(found, living)
-    return found - ours
+    return found
 
 
 def own_processes_of_the_stdlib(found: Collection[int], living: dict[int, int]) -> set[int]:

@@ -46,7 +46,7 @@ def start(
     """Start calling *fn* with each of *records* on a pool of threads that sizes itself; return at once.
 
     Args:
-        fn: called on a worker's thread; what it raises, whatever its class, is that job's failure.
+        fn: called on a worker's thread, or where *executor* says; what it raises, whatever its class, is that job's failure.
             `PermanentError` is not retried.
         records: any iterable. It is drawn lazily on a thread of its own, at most `queue_capacity` plus
             twice the number of workers ahead of what has been finished.

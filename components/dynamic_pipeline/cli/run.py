@@ -182,7 +182,12 @@ def run(
     max_retries: Annotated[str | None, key("--max-retries", "N", "Tries after the first one.", POOL)] = None,
     timeout: Annotated[
         str | None,
-        key("--timeout", "TIME", "Time for one attempt; a command is ended, a call left behind.", WORK),
+        key(
+            "--timeout",
+            "TIME",
+            "Time for one attempt; what cannot be ended, a call in a thread, is left behind.",
+            WORK,
+        ),
     ] = None,
     halt: Annotated[
         str | None,

@@ -11,12 +11,13 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.context import ForkServerProcess
 
 from dynamic_pipeline.executors.child import KEPT_AWAY, STOP, serve
 
 _REAP_S = 1.0  # until a process that has closed its pipe, or was killed, is given up
+_END_S = 0.1  # between the end of a pipe and that of the process that has died
 _LONGEST_POLL_S = 86_400.0  # the kernel counts milliseconds in 31 bits, which are 24 days
 
 # Guards what multiprocessing keeps of all processes: each start looks at all others, and of two threads that read the
@@ -32,37 +33,96 @@ class Died(Exception):
         self.code = code  # the exit code, or minus the signal that ended it
 
 
+class _Child:
+    """A process that was started, as far as any thread may deal with it."""
+
+    def __init__(self, process: ForkServerProcess) -> None:
+        assert process.pid is not None, "it was started"
+        self._process, self.pid = process, process.pid
+        # Readable when it has ended. Not the sentinel where the system has better: that tells of the end of the server
+        # too that processes are forked from.
+        try:
+            self.end_fd = os.pidfd_open(self.pid)
+        except (AttributeError, OSError):  # not Linux, or it is over already
+            self.end_fd = os.dup(process.sentinel)
+
+    def has_ended(self, timeout_s: float = 0.0) -> bool:
+        """Whether it has, within *timeout_s* seconds."""
+        poller = select.poll()
+        poller.register(self.end_fd, select.POLLIN)
+        return bool(poller.poll(timeout_s * 1000))
+
+    def exit_code(self) -> int:
+        """Of one that has ended: the code, or minus the signal that ended it; 255 if the server that knew has gone."""
+        connection.wait([self._process.sentinel], _REAP_S)
+        with _registry:
+            code = self._process.exitcode
+        return 255 if code is None else code
+
+    def signal_group(self, signum: int) -> None:
+        """To it and all that it has started.
+
+        Its number is not given to a new process while its group has members; that an empty group's number is taken
+        again in the moment since its end was seen is not to be expected.
+        """
+        with contextlib.suppress(OSError):  # nobody is left
+            os.killpg(self.pid, signum)
+            return
+        if not self.has_ended():  # it has not made its group yet
+            with contextlib.suppress(OSError):
+                os.kill(self.pid, signum)
+
+    def forget(self) -> None:
+        """Let go of the descriptors of one that has ended; `_registry` is held."""
+        os.close(self.end_fd)
+        if self._process.exitcode is not None:
+            self._process.close()
+
+
 class Processes:
     """Those that were started and are not known to be over. Any thread may call it."""
 
     def __init__(self) -> None:
         # Under `_registry`; a process leaves when nobody is left who owns it.
-        self._all: dict[ForkServerProcess, weakref.ref[WorkerProcess]] = {}
+        self._all: dict[_Child, weakref.ref[WorkerProcess]] = {}
 
-    def start(self, process: ForkServerProcess, owner: WorkerProcess) -> None:
+    def start(self, process: ForkServerProcess, owner: WorkerProcess) -> _Child:
         """Start it. Raises OSError: the system does not let us."""
+        resource_tracker.ensure_running()  # here, since it ends with the signals let through that the next line keeps away
         with _registry, _signals_kept_away():
-            self._all = {other: its for other, its in self._all.items() if other.exitcode is None}
+            self._forget_ended()
             process.start()
-            self._all[process] = weakref.ref(owner)
+            child = _Child(process)
+            self._all[child] = weakref.ref(owner)
+            return child
+
+    def _forget_ended(self) -> None:
+        for child, its in tuple(self._all.items()):
+            if its() is None and child.has_ended():
+                del self._all[child]
+                child.forget()
 
     def kill(self) -> None:
         """KILL to all, each with its group. Returns at once."""
-        for process in tuple(self._all):
-            if _exit_code(process, 0.0) is None:
-                _signal_group(process, signal.SIGKILL)
+        for child in tuple(self._all):
+            if not child.has_ended():
+                child.signal_group(signal.SIGKILL)
 
     def join(self) -> None:
         """Let go of all and wait until they have left; kill those that do not."""
         deadline_s = time.monotonic() + _REAP_S
-        for its in self._all.values():
+        for its in tuple(self._all.values()):
             if (owner := its()) is not None:
                 owner.let_go()
-        for process in tuple(self._all):
-            if _exit_code(process, max(0.0, deadline_s - time.monotonic())) is None:
-                _signal_group(process, signal.SIGKILL)
-                _exit_code(process, _REAP_S)
-        self._all = {}
+        for child in tuple(self._all):
+            if not child.has_ended(max(0.0, deadline_s - time.monotonic())):
+                child.signal_group(signal.SIGKILL)
+                child.has_ended(_REAP_S)
+            child.exit_code()
+        with _registry:
+            for child in self._all:
+                child.forget()
+            self._all = {}
 
 
 class WorkerProcess:
@@ -78,9 +138,9 @@ class WorkerProcess:
         self._calls, calls = context.Pipe()
         self._begun, begun = context.Pipe(duplex=False)
         name = threading.current_thread().name
-        self._process = context.Process(target=serve, args=(calls, begun), name=name)
+        process = context.Process(target=serve, args=(calls, begun), name=name)
         try:
-            processes.start(self._process, self)
+            self._child = processes.start(process, self)
         except BaseException:
             self._calls.close()
             self._begun.close()
@@ -89,9 +149,8 @@ class WorkerProcess:
             calls.close()
             begun.close()
         self.is_spent = False  # it takes no more calls: it has died, or was ended
-        self._end_fd = _end_of(self._process)
         self._poller = select.poll()
-        for fd in (self._calls.fileno(), self._end_fd):
+        for fd in (self._calls.fileno(), self._child.end_fd):
             self._poller.register(fd, select.POLLIN)
 
     def __del__(self) -> None:
@@ -102,9 +161,6 @@ class WorkerProcess:
         self.is_spent = True
         self._calls.close()
         self._begun.close()
-        if (fd := getattr(self, "_end_fd", -1)) >= 0 and fd != self._process.sentinel:
-            self._end_fd = -1
-            os.close(fd)
 
     def has_died(self) -> bool:
         """Whether it is over, or has died while it had nothing to do."""
@@ -129,14 +185,14 @@ class WorkerProcess:
         if self._calls.fileno() in ready:
             with contextlib.suppress(EOFError, OSError):
                 return self._calls.recv_bytes()
-        elif self._end_fd not in ready:
+        elif self._child.end_fd not in ready:
             return None
         self.is_spent = True
-        code = _exit_code(self._process, _REAP_S)
-        if code is None:  # it has closed the pipe, and lives
-            self._signal(signal.SIGKILL)
-            code = _exit_code(self._process, _REAP_S)
-        raise Died(-signal.SIGKILL if code is None else code)
+        self._child.has_ended(_END_S)
+        # Its call is over, and so is what that had started; it may itself live, and only have closed the pipe.
+        self._child.signal_group(signal.SIGKILL)
+        self._child.has_ended(_REAP_S)
+        raise Died(self._child.exit_code())
 
     def note_begun(self) -> bool:
         """Whether the attempt that was sent last has begun; to be asked once for each, when it has ended."""
@@ -150,10 +206,10 @@ class WorkerProcess:
         """Tell the call to end, and what it has started; after *grace_s* seconds kill all of it. Blocks until then."""
         self.is_spent = True
         self.send(STOP)
-        self._signal(signal.SIGTERM)
+        self._child.signal_group(signal.SIGTERM)
         self._poll(grace_s)
-        self._signal(signal.SIGKILL)
-        _exit_code(self._process, _REAP_S)
+        self._child.signal_group(signal.SIGKILL)
+        self._child.has_ended(_REAP_S)
 
     def _poll(self, timeout_s: float | None) -> set[int]:
         """Which descriptors are readable; empty when the time is up."""
@@ -163,42 +219,6 @@ class WorkerProcess:
             ready = self._poller.poll(min(left_s, _LONGEST_POLL_S) * 1000)
             if ready or left_s <= _LONGEST_POLL_S:
                 return {fd for fd, _ in ready}
-
-    def _signal(self, signum: int) -> None:
-        if _exit_code(self._process, 0.0) is None:
-            _signal_group(self._process, signum)
-
-
-def _end_of(process: ForkServerProcess) -> int:
-    """A descriptor that is readable when the process has ended.
-
-    Not the sentinel, where the system has better: that tells of the end of the server too that processes are forked
-    from.
-    """
-    assert process.pid is not None, "it was started"
-    try:
-        return os.pidfd_open(process.pid)
-    except (AttributeError, OSError):  # not Linux, or it is over already
-        return process.sentinel
-
-
-def _exit_code(process: ForkServerProcess, timeout_s: float) -> int | None:
-    """How it ended; None if it has not within *timeout_s* seconds."""
-    connection.wait([process.sentinel], timeout_s)
-    with _registry:
-        return process.exitcode
-
-
-def _signal_group(process: ForkServerProcess, signum: int) -> None:
-    """To a process that lives: so its number, and that of its group, is not a stranger's."""
-    assert process.pid is not None, "it was started"
-    try:
-        os.killpg(process.pid, signum)
-    except ProcessLookupError:  # it has not made its group yet
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process.pid, signum)
-    except PermissionError:  # macOS: a group of zombies
-        pass
 
 
 @contextlib.contextmanager
