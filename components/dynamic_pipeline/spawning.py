@@ -14,7 +14,14 @@ _MADE = os.O_RDWR | os.O_CREAT | os.O_EXCL
 _MODE = 0o666  # that of any new file, since it may be kept: the folder it is made in must be private
 
 
-def spawn(file: bytes, argv: Sequence[bytes], env: Sequence[bytes], stdout: bytes, stderr: bytes) -> int:
+def spawn(
+    file: bytes,
+    argv: Sequence[bytes],
+    env: Sequence[bytes],
+    stdout: bytes,
+    stderr: bytes,
+    cwd: bytes | None = None,
+) -> int:
     """Start a program and return its process id, which is also the number of its session and group.
 
     Args:
@@ -22,6 +29,7 @@ def spawn(file: bytes, argv: Sequence[bytes], env: Sequence[bytes], stdout: byte
         argv, env: as the program sees them; an entry of *env* is ``NAME=value``.
         stdout, stderr: paths of files that must not exist. They are made on the other side: no descriptor of
             ours is used for them. The program reads from the null device.
+        cwd: the folder in which it runs, in place of ours; it is entered last, and must be there.
 
     Raises:
         OSError: it cannot be started, or a file cannot be made. ValueError: an argument holds a NUL byte.
@@ -30,7 +38,9 @@ def spawn(file: bytes, argv: Sequence[bytes], env: Sequence[bytes], stdout: byte
         if b"\0" in word:
             raise ValueError("embedded null byte")
     if _libc is not None:
-        return _libc.spawn(file, argv, env, stdout, stderr)
+        return _libc.spawn(file, argv, env, stdout, stderr, cwd)
+    if cwd is not None:
+        file, argv = b"/bin/sh", [b"sh", b"-c", b'cd -- "$1" && shift && exec "$@"', b"sh", cwd, *argv]
     actions = (
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, stdout, _MADE, _MODE),
@@ -58,6 +68,7 @@ class _Libc:
         held: Any = ctypes.PyDLL(None)  # with the lock: calls so short that giving it away costs more
         self._begin, self._end = held.posix_spawn_file_actions_init, held.posix_spawn_file_actions_destroy
         self._open = held.posix_spawn_file_actions_addopen
+        self._enter = held.posix_spawn_file_actions_addchdir_np  # glibc from 2.29 on, musl from 1.1.24
         self._attributes = ctypes.create_string_buffer(self._ATTRIBUTES)
         signals = ctypes.create_string_buffer(self._SIGNALS)
         held.sigemptyset(signals)
@@ -68,7 +79,13 @@ class _Libc:
         held.posix_spawnattr_setflags(self._attributes, ctypes.c_short(self._FLAGS))
 
     def spawn(
-        self, file: bytes, argv: Sequence[bytes], env: Sequence[bytes], stdout: bytes, stderr: bytes
+        self,
+        file: bytes,
+        argv: Sequence[bytes],
+        env: Sequence[bytes],
+        stdout: bytes,
+        stderr: bytes,
+        cwd: bytes | None,
     ) -> int:
         pid = ctypes.c_int()
         actions = ctypes.create_string_buffer(self._ACTIONS)
@@ -78,6 +95,7 @@ class _Libc:
                 self._open(actions, 0, os.devnull.encode(), os.O_RDONLY, 0)
                 or self._open(actions, 1, stdout, _MADE, _MODE)
                 or self._open(actions, 2, stderr, _MADE, _MODE)
+                or (cwd is not None and self._enter(actions, cwd))
                 or self._posix_spawnp(
                     ctypes.byref(pid),
                     file,

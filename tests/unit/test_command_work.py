@@ -65,7 +65,7 @@ def stdout(outcome: Outcome) -> bytes:
 
 def folder_of(work: CommandWork) -> str:
     assert isinstance(work.commands, LocalCommands)
-    return work.commands._folder
+    return work.commands.folder
 
 
 def files(folder: Path) -> list[str]:

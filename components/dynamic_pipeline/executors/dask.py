@@ -64,7 +64,7 @@ class DaskWork:
         self._turns = Turns()
         self._asked: dict[str, _Asked] = {}  # by key of the task
         self._topic = f"dynamic-pipeline-{client.id}-{secrets.token_hex(4)}"
-        if timeout_s is not None:
+        if timeout_s is not None and client.status == "running":  # else the first attempt tells
             client.subscribe_topic(self._topic, self._is_late)
         self._is_aborted = self._is_lost = False
         self._telling = OwnedThread("dask-abort", self._end_all, lambda *_: None)  # started by an abort

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
@@ -16,6 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from distributed import Client
+from distributed.core import rpc
 
 from dynamic_pipeline.attempts import describe
 from dynamic_pipeline.errors import IoFault, UsageError
@@ -54,6 +56,7 @@ class Cluster:
         _be_quiet()
         address = self._start(workers, prints_to) if name == "local" else name
         try:
+            _in_time(lambda: asyncio.run(_greet(address)), _ANSWER_S + 1)
             self.client: Client = _in_time(
                 lambda: Client(address, timeout=_ANSWER_S, set_as_default=False), _ANSWER_S + 1
             )
@@ -140,6 +143,8 @@ class Cluster:
             with contextlib.suppress(OSError):
                 os.killpg(self._local.pid, signal.SIGKILL)  # it has not been reaped: the number is its own
             self._local.wait()
+            assert self._local.stdin is not None, "it was asked for"
+            self._local.stdin.close()
 
 
 class ClusterSize:
@@ -162,6 +167,21 @@ class ClusterSize:
 
     def close(self) -> None:
         pass
+
+
+async def _greet(address: str) -> None:
+    """Ask who is there. A client would wait for ever for a peer that is silent, and one that fails is not rid of.
+
+    Raises:
+        ValueError, TypeError: that is no address, or not of a scheduler. OSError: nobody answers.
+    """
+    peer = rpc(address, timeout=_ANSWER_S)
+    try:
+        found = await asyncio.wait_for(peer.identity(), _ANSWER_S)
+    finally:
+        await peer.close_rpc()
+    if (kind := found.get("type")) != "Scheduler":
+        raise ValueError(f"a {kind} is there, not a scheduler")
 
 
 def _in_time(ask: Callable[[], _T], most_s: float) -> _T:

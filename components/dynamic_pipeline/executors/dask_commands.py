@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Sequence
+import socket
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -24,7 +25,6 @@ from dynamic_pipeline.spool import IN_MEMORY
 from dynamic_pipeline.work.local_commands import CommandFailed, Filled, LocalCommands, OutputLost
 
 MOST_BYTES = 16 << 20  # of one stream: it crosses the network, and the memory of the scheduler
-_IN_FOLDER = b'cd -- "$1" && shift && exec "$@"'
 
 
 class DaskCommands:
@@ -90,6 +90,10 @@ class TooMuchOutput(AttemptFailed, PermanentError):
     """More than can be brought back."""
 
 
+class NoSuchFolder(AttemptFailed, PermanentError):
+    """The machine does not share the folder in which the run was started."""
+
+
 class CommandThere:
     """Runs a command on the worker of the cluster that calls it."""
 
@@ -98,9 +102,12 @@ class CommandThere:
         self._folder = folder  # of the program
 
     def __call__(self, attempt: Attempt) -> CommandReport:
-        command: Filled = attempt.job.payload
-        pids: list[int] = []
+        if not os.path.isdir(self._folder):  # noqa: PTH112 - text
+            raise NoSuchFolder(
+                f"the folder of the run, {self._folder}, is not there on {socket.gethostname()}"
+            )
         reaper = _reaper()
+        pids: list[int] = []
 
         def note(job_id: int, number: int, pid: int) -> None:  # noqa: ARG001 - as `LocalCommands` tells it
             pids.append(pid)
@@ -112,10 +119,13 @@ class CommandThere:
             timeout_s=self._timeout_s,
             in_memory=MOST_BYTES,
             started=note,
+            noted_after_s=0.0,  # the worker may be killed at any moment, and its job begin again elsewhere
+            cwd=None if self._folder == os.getcwd() else self._folder,  # noqa: PTH109 - text
         )
+        reaper.keep(commands.folder)
         try:
             with when_unwanted(commands.abort):
-                return _small(commands.run(command._replace(argv=self._in_folder(command.argv)), attempt))
+                return _small(commands.run(attempt.job.payload, attempt))
         except CommandFailed as error:
             if error.value is not None:
                 _small(error.value)
@@ -124,12 +134,7 @@ class CommandThere:
             for pid in pids:
                 reaper.forget(pid)
             commands.close()
-
-    def _in_folder(self, argv: Sequence[bytes]) -> Sequence[bytes]:
-        """*argv*, started in the program's folder; the worker's own is that of all its threads."""
-        if self._folder == os.getcwd():  # noqa: PTH109 - text
-            return argv
-        return [b"/bin/sh", b"-c", _IN_FOLDER, b"sh", os.fsencode(self._folder), *argv]
+            reaper.drop(commands.folder)
 
 
 def _small(report: CommandReport) -> CommandReport:

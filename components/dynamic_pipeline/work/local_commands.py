@@ -70,17 +70,21 @@ class LocalCommands:
         folder: str | None = None,
         in_memory: int = IN_MEMORY,
         started: Callable[[int, int, int], object] | None = None,
+        noted_after_s: float | None = None,
+        cwd: str | None = None,
     ) -> None:
         """*folder* is where the folder for outputs is made; *in_memory* see `Spool`.
 
-        *started* hears of each process that is not over after `NOTED_AFTER_S`: job, attempt, pid.
+        *started* hears of each process that is not over after *noted_after_s* seconds (None: `NOTED_AFTER_S`): job,
+        attempt, pid. *cwd* is where commands run, if not where this process does.
         """
-        self._started = started
+        self._started, self._noted_after_s = started, noted_after_s
+        self._cwd = None if cwd is None else os.fsencode(cwd)
         self._in_memory = in_memory
         self._kill_grace_s = kill_grace_s
         self._timeout_s = timeout_s  # of one attempt
         self._env = _environment(run_id)
-        self._folder = spool_folder.make(run_id, folder)
+        self.folder = spool_folder.make(run_id, folder)  # of outputs
         self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
         self._files: dict[bytes, bytes] = {}  # by the name of a command; see `_find`
         self._is_aborted = False
@@ -96,7 +100,7 @@ class LocalCommands:
         """
         if self._is_aborted:
             raise Interrupted("not started")
-        stem = os.path.join(self._folder, f"{attempt.job.id}.{attempt.number}")  # noqa: PTH118 - per job
+        stem = os.path.join(self.folder, f"{attempt.job.id}.{attempt.number}")  # noqa: PTH118 - per job
         stdout, stderr = Spool(stem + ".out", self._in_memory), Spool(stem + ".err", self._in_memory)
         try:
             error, report = self._attempt(
@@ -154,13 +158,13 @@ class LocalCommands:
             env.append(b"PIPELINE_JOB_KEY=%s" % command.key.encode())
         files = report.stdout.hand_out(), report.stderr.hand_out()
         try:
-            return ProcessGroup(spawn(self._find(command.argv[0]), command.argv, env, *files))
+            return ProcessGroup(spawn(self._find(command.argv[0]), command.argv, env, *files, self._cwd))
         except ValueError as error:
             return error
         except OSError as error:
             if not report.stderr.is_made:  # the last thing before the program, so that was not reached
                 if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-                    raise OutputLost("not started: its output has nowhere to go", self._folder) from error
+                    raise OutputLost("not started: its output has nowhere to go", self.folder) from error
                 return OSError(None, error.strerror)  # not what the program's name is to be blamed for
             return error
 
@@ -177,11 +181,12 @@ class LocalCommands:
             group.send(signal.SIGKILL)
         try:
             timeout_s = self._timeout_s
-            if self._started is not None and (timeout_s is None or timeout_s > NOTED_AFTER_S):
-                if group.wait(self._wake_fd, NOTED_AFTER_S):
+            noted_after_s = NOTED_AFTER_S if self._noted_after_s is None else self._noted_after_s
+            if self._started is not None and (timeout_s is None or timeout_s > noted_after_s):
+                if noted_after_s and group.wait(self._wake_fd, noted_after_s):
                     return False
                 self._started(attempt.job.id, attempt.number, group.pid)
-                timeout_s = timeout_s and timeout_s - NOTED_AFTER_S
+                timeout_s = timeout_s and timeout_s - noted_after_s
             if group.wait(self._wake_fd, timeout_s):
                 return False
             group.end(self._kill_grace_s)
@@ -204,7 +209,7 @@ class LocalCommands:
 
     def close(self) -> None:
         """Remove the folder of the outputs. Call it after the run has ended."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
         for fd in (self._wake_fd,) if self._is_aborted else (self._wake_fd, self._abort_fd):
             os.close(fd)
 
