@@ -29,7 +29,7 @@ DOORS = {
     "filelock": ["journal/lock.py"],
     "prometheus_client": ["sinks/metrics.py"],
     "http": ["cli/serving.py"],
-    "multiprocessing": ["executors/worker_process.py", "executors/child.py", "cli/engine.py"],
+    "multiprocessing": ["executors/worker_process.py", "executors/fork_server.py", "executors/child.py"],
     "distributed": ["executors/dask"],  # and dask_…: the client, the task, the cluster
     "dask": ["executors/dask_local.py"],
     "cloudpickle": ["executors/dask.py"],

@@ -33,8 +33,8 @@ from tests.dask_cluster import connected, real_cluster  # noqa: E402 - same
 
 CORES = os.cpu_count() or 1
 ROUNDS = 5
-LOOPS = 400_000  # of `burn`: some 20 ms
-JOBS = 150 * CORES
+LOOPS = 1_600_000  # of `burn`: some 100 ms
+JOBS = 40 * CORES
 NOOPS = {"threads": 20_000, "processes": 10_000, "dask": 1_000}
 
 
@@ -88,9 +88,9 @@ def main() -> None:
     for name, values in costs.items():
         print(f"no-op call, {name:32} {statistics.median(values):9.1f} us a job")
     alone_s = statistics.median(speeds.pop("one core alone"))
-    print(f"work of {alone_s / 20 * 1000:.1f} ms a job, {CORES} cores, {JOBS} jobs:")
+    print(f"work of {alone_s / 5 * 1000:.1f} ms a job, {CORES} cores, {JOBS} jobs:")
     for name, values in speeds.items():
-        efficiency = statistics.median(alone_s / 20 * JOBS / CORES / value for value in values)
+        efficiency = statistics.median(alone_s / 5 * JOBS / CORES / value for value in values)
         print(f"  {name:40} {efficiency:6.2f} of the cores")
     print(f"processes / Pool                {ratio(speeds, 'Pool', 'processes'):6.2f}")
     for workers in (CORES, 2 * CORES, 4 * CORES):
@@ -122,7 +122,7 @@ def measure(
         assert len(client.gather(client.map(burn, records, pure=False))) == len(records)
 
     contenders: dict[str, Callable[[], object]] = {
-        "one core alone": lambda: [burn(LOOPS) for _ in range(20)],
+        "one core alone": lambda: [burn(LOOPS) for _ in range(5)],
         "Pool": pool,
         "threads": lambda: ours(burn, records, "threads", CORES),
         "processes": lambda: ours(burn, records, "processes", CORES),

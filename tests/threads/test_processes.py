@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import signal
 import subprocess
@@ -21,7 +22,8 @@ from dynamic_pipeline import run as run_here
 from dynamic_pipeline.attempts import Attempt
 from dynamic_pipeline.errors import AttemptFailed, Interrupted, PermanentError
 from dynamic_pipeline.events import JobRetrying, LimitChanged
-from dynamic_pipeline.executors.processes import PRELOADED, ProcessWork
+from dynamic_pipeline.executors.fork_server import PRELOADED, _server
+from dynamic_pipeline.executors.processes import ProcessWork
 from dynamic_pipeline.executors.worker_process import Died, Processes, WorkerProcess
 from dynamic_pipeline.jobs import Job
 from dynamic_pipeline.work.callable import CallOfPayload
@@ -61,8 +63,8 @@ Maker = Callable[..., ProcessWork]
 
 @pytest.fixture(scope="module", autouse=True)
 def preloaded() -> None:
-    """As the command line has it; else each process imports it all anew."""
-    multiprocessing.set_forkserver_preload([*PRELOADED, "tests.elsewhere"])
+    """What the tests call, too; else each process imports it anew."""
+    _server.set_forkserver_preload([*PRELOADED, "tests.elsewhere"])
 
 
 @pytest.fixture(autouse=True)
@@ -456,6 +458,28 @@ def test_a_forced_stop_of_a_run_charges_nothing(tmp_path: Path) -> None:
     assert 2 == path.read_text().count("\n")
 
 
+def test_a_pool_of_the_users_own_is_left_alone(make: Maker) -> None:
+    """Its workers hear the signal that ends them, though ours are kept from what is sent to the program's group."""
+    work = make(double)
+    assert 4 == work(attempt(2))
+    with multiprocessing.get_context("forkserver").Pool(2) as pool:
+        assert [0, 2, 4] == pool.map(double, range(3))
+        assert 6 == work(attempt(3))
+    multiprocessing.forkserver._forkserver._stop()  # type: ignore[attr-defined]  # the stdlib's, which the pool has begun
+
+
+def test_the_fork_server_ends_with_the_last_who_needs_it(make: Maker) -> None:
+    """Not with the first of two."""
+    first, second = make(double), make(double)
+    assert [2, 4] == [first(attempt(1)), second(attempt(2))]
+    server = fork_server(os.getpid())
+    first.close()
+    assert lives(server)
+    second.close()
+
+    assert not lives(server)
+
+
 def test_the_last_resort_kills_all_at_once(make: Maker, tmp_path: Path) -> None:
     """No grace is waited for, and what they have started is gone too."""
     work = make(hang_with_child, kill_grace_s=PATIENCE_S)
@@ -641,9 +665,6 @@ def test_a_run_leaves_no_descriptor_behind(tmp_path: Path) -> None:
 
 def test_what_a_call_has_printed_is_out_when_it_ends(make: Maker, capfd: pytest.CaptureFixture[str]) -> None:
     """Though it never said `flush`, and though its process is killed later; once."""
-    # The fork server keeps the stdout that it was started with: one of this test's own.
-    os.kill(server := fork_server(os.getpid()), signal.SIGKILL)
-    wait_until(lambda: not lives(server))
     work = make(print_late)
     work(attempt("first "))
     assert "first " == capfd.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -67,9 +66,8 @@ def open_engine(
 
 
 def _processes(settings: Settings) -> Engine:
-    from dynamic_pipeline.executors.processes import PRELOADED, ProcessWork  # noqa: PLC0415 - only where it is used
+    from dynamic_pipeline.executors.processes import ProcessWork  # noqa: PLC0415 - only where it is used
 
-    multiprocessing.set_forkserver_preload(list(PRELOADED))
     timeout_s, grace_s = settings.pipeline.timeout, settings.shutdown.kill_grace
     return Engine(lambda work: ProcessWork(work, timeout_s=timeout_s, kill_grace_s=grace_s))
 

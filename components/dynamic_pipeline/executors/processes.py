@@ -19,8 +19,6 @@ from dynamic_pipeline.executors.elsewhere import FailedElsewhereForGood, dump, l
 from dynamic_pipeline.executors.worker_process import Died, Processes, WorkerProcess
 from dynamic_pipeline.work.local_commands import describe_code
 
-# What a new process has imported already: the server that it is forked from does it once.
-PRELOADED = ("dynamic_pipeline.executors.child", "dynamic_pipeline.work.callable")
 _TRIES = 3  # processes that may die before an attempt has begun
 
 
@@ -66,6 +64,8 @@ class ProcessWork:
             try:
                 answer = self._ask(process, message, self._timeout_s)
             except Died as died:
+                if self._is_aborted:  # it was killed for that
+                    raise Interrupted("ended by the forced stop") from None
                 if process.note_begun():
                     raise AttemptFailed(f"its process died: {describe_code(died.code)}") from None
                 continue  # not the attempt's fault: something has killed a process that had nothing to do

@@ -10,19 +10,15 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from multiprocessing import connection, resource_tracker
-from multiprocessing.context import ForkServerProcess
+from multiprocessing import connection
 
-from dynamic_pipeline.executors.child import KEPT_AWAY, STOP, serve
+from dynamic_pipeline.executors import fork_server
+from dynamic_pipeline.executors.child import STOP, serve
+from dynamic_pipeline.executors.fork_server import ServedProcess, registry
 
 _REAP_S = 1.0  # until a process that has closed its pipe, or was killed, is given up
 _END_S = 0.1  # between the end of a pipe and that of the process that has died
 _LONGEST_POLL_S = 86_400.0  # the kernel counts milliseconds in 31 bits, which are 24 days
-
-# Guards what multiprocessing keeps of all processes: each start looks at all others, and of two threads that read the
-# exit code of one process at the same time one would be told 255.
-_registry = threading.Lock()
 
 
 class Died(Exception):
@@ -36,7 +32,7 @@ class Died(Exception):
 class _Child:
     """A process that was started, as far as any thread may deal with it."""
 
-    def __init__(self, process: ForkServerProcess) -> None:
+    def __init__(self, process: ServedProcess) -> None:
         assert process.pid is not None, "it was started"
         self._process, self.pid = process, process.pid
         # Readable when it has ended. Not the sentinel where the system has better: that tells of the end of the server
@@ -55,7 +51,7 @@ class _Child:
     def exit_code(self) -> int:
         """Of one that has ended: the code, or minus the signal that ended it; 255 if the server that knew has gone."""
         connection.wait([self._process.sentinel], _REAP_S)
-        with _registry:
+        with registry:
             code = self._process.exitcode
         return 255 if code is None else code
 
@@ -73,25 +69,31 @@ class _Child:
                 os.kill(self.pid, signum)
 
     def forget(self) -> None:
-        """Let go of the descriptors of one that has ended; `_registry` is held."""
+        """Let go of the descriptors of one that has ended; `registry` is held."""
         os.close(self.end_fd)
         if self._process.exitcode is not None:
             self._process.close()
+
+
+_users = 0  # of the server, under `registry`
 
 
 class Processes:
     """Those that were started and are not known to be over. Any thread may call it."""
 
     def __init__(self) -> None:
-        # Under `_registry`; a process leaves when nobody is left who owns it.
+        # Under `registry`; a process leaves when nobody is left who owns it.
         self._all: dict[_Child, weakref.ref[WorkerProcess]] = {}
+        self._is_used = False  # by a process that needs the server
 
-    def start(self, process: ForkServerProcess, owner: WorkerProcess) -> _Child:
+    def start(self, process: ServedProcess, owner: WorkerProcess) -> _Child:
         """Start it. Raises OSError: the system does not let us."""
-        resource_tracker.ensure_running()  # here, since it ends with the signals let through that the next line keeps away
-        with _registry, _signals_kept_away():
+        global _users  # noqa: PLW0603 - of the one server
+        with registry:
             self._forget_ended()
-            process.start()
+            _users += not self._is_used
+            self._is_used = True
+            fork_server.start(process)
             child = _Child(process)
             self._all[child] = weakref.ref(owner)
             return child
@@ -119,10 +121,15 @@ class Processes:
                 child.signal_group(signal.SIGKILL)
                 child.has_ended(_REAP_S)
             child.exit_code()
-        with _registry:
+        global _users  # noqa: PLW0603 - same
+        with registry:
             for child in self._all:
                 child.forget()
             self._all = {}
+            _users -= self._is_used
+            self._is_used = False
+            if not _users:
+                fork_server.stop()
 
 
 class WorkerProcess:
@@ -134,11 +141,10 @@ class WorkerProcess:
         Raises:
             OSError: the system does not let us.
         """
-        context = multiprocessing.get_context("forkserver")  # a fork of a program with threads may deadlock
-        self._calls, calls = context.Pipe()
-        self._begun, begun = context.Pipe(duplex=False)
+        self._calls, calls = multiprocessing.Pipe()
+        self._begun, begun = multiprocessing.Pipe(duplex=False)
         name = threading.current_thread().name
-        process = context.Process(target=serve, args=(calls, begun), name=name)
+        process = ServedProcess(target=serve, args=(calls, begun), name=name)
         try:
             self._child = processes.start(process, self)
         except BaseException:
@@ -219,13 +225,3 @@ class WorkerProcess:
             ready = self._poller.poll(min(left_s, _LONGEST_POLL_S) * 1000)
             if ready or left_s <= _LONGEST_POLL_S:
                 return {fd for fd, _ in ready}
-
-
-@contextlib.contextmanager
-def _signals_kept_away() -> Iterator[None]:
-    """What is started meanwhile has them blocked; the main thread hears them as ever."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, KEPT_AWAY)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
