@@ -659,6 +659,7 @@ def test_too_much_output_fails_the_job_and_says_so(run: Starter, on: Options) ->
 # ── --dask local ────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.soak  # the same of the library is in tests/threads/test_dask.py
 def test_a_local_cluster_follows_the_limit_and_runs_nothing_twice(start: Starter, tmp_path: Path) -> None:
     """One worker, then three, then one, while it runs: never more calls than that, each record once."""
     (tmp_path / "jobs").write_text("1\n")

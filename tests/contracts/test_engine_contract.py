@@ -56,8 +56,8 @@ def begin(engine: Any) -> Iterator[Starter]:
     wait_gone(lambda: children() - before)
 
 
-def ended(run: Run) -> Summary:
-    assert run.wait(PATIENCE_S), "it did not end"
+def ended(run: Run, patience_s: float = PATIENCE_S) -> Summary:
+    assert run.wait(patience_s), "it did not end"
     summary = run.result()
     assert summary.accepted == summary.succeeded + summary.failed + summary.unfinished
     return summary
@@ -90,6 +90,9 @@ def test_each_call_brings_its_result_once(begin: Starter) -> None:
     assert all(name.startswith("worker-") for name in workers)
 
 
+@pytest.mark.timeout(
+    5 * PATIENCE_S
+)  # a cluster takes half a minute for them, on a machine that has nothing else to do
 def test_ten_thousand_jobs(begin: Starter) -> None:
     """All of them, with eight workers, and their sum is right."""
     total, seen = 0, 0
@@ -99,7 +102,7 @@ def test_ten_thousand_jobs(begin: Starter) -> None:
         total += result.outcome.value
         seen += 1
 
-    summary = ended(begin(double, range(10_000), workers=8, on_result=add))
+    summary = ended(begin(double, range(10_000), workers=8, on_result=add), 4 * PATIENCE_S)
 
     assert (10_000, 10_000, 99_990_000) == (summary.succeeded, seen, total)
 
