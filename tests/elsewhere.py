@@ -307,3 +307,10 @@ def crash_with_child(path: str) -> None:
     """Start a program, and take the process down at once."""
     note(path, os.posix_spawn("/bin/sleep", ["sleep", "100"], os.environ))
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang_or_pass(what: str) -> str:
+    """A path hangs, all else comes back."""
+    if "/" in what:
+        hang(what)
+    return what

@@ -95,13 +95,14 @@ def start(
         if not 0 <= time_s < float("inf"):
             raise ValueError(f"{name} is {time_s}; it must be at least 0 seconds")
     deliver = [_Deliver(on_result)] if on_result is not None else []
+    halts = HaltPolicy.parse(halt)  # before the work holds anything
     work = _put(fn, executor, timeout_s, abort_grace_s)
     return Run(
         work,
         records,
         policy=ThresholdScaling(least, max_workers) if policy is None else as_policy(policy),
         retry=RetryPolicy(max_retries),
-        halt=HaltPolicy.parse(halt),
+        halt=halts,
         call_timeout_s=None if getattr(work, "keeps_time", False) else timeout_s,
         check_interval_s=check_interval_s,
         queue_capacity=queue_capacity,

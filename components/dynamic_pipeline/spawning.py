@@ -37,10 +37,11 @@ def spawn(
     for word in argv:
         if b"\0" in word:
             raise ValueError("embedded null byte")
+    if cwd is not None and (_libc is None or _libc.enter is None):  # a shell can do it everywhere
+        file, argv = b"/bin/sh", [b"sh", b"-c", b'cd -- "$1" && shift && exec "$@"', b"sh", cwd, *argv]
+        cwd = None
     if _libc is not None:
         return _libc.spawn(file, argv, env, stdout, stderr, cwd)
-    if cwd is not None:
-        file, argv = b"/bin/sh", [b"sh", b"-c", b'cd -- "$1" && shift && exec "$@"', b"sh", cwd, *argv]
     actions = (
         (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
         (os.POSIX_SPAWN_OPEN, 1, stdout, _MADE, _MODE),
@@ -68,7 +69,8 @@ class _Libc:
         held: Any = ctypes.PyDLL(None)  # with the lock: calls so short that giving it away costs more
         self._begin, self._end = held.posix_spawn_file_actions_init, held.posix_spawn_file_actions_destroy
         self._open = held.posix_spawn_file_actions_addopen
-        self._enter = held.posix_spawn_file_actions_addchdir_np  # glibc from 2.29 on, musl from 1.1.24
+        # glibc from 2.29 on, musl from 1.1.24
+        self.enter: Any = getattr(held, "posix_spawn_file_actions_addchdir_np", None)
         self._attributes = ctypes.create_string_buffer(self._ATTRIBUTES)
         signals = ctypes.create_string_buffer(self._SIGNALS)
         held.sigemptyset(signals)
@@ -95,7 +97,7 @@ class _Libc:
                 self._open(actions, 0, os.devnull.encode(), os.O_RDONLY, 0)
                 or self._open(actions, 1, stdout, _MADE, _MODE)
                 or self._open(actions, 2, stderr, _MADE, _MODE)
-                or (cwd is not None and self._enter(actions, cwd))
+                or (cwd is not None and self.enter(actions, cwd))
                 or self._posix_spawnp(
                     ctypes.byref(pid),
                     file,

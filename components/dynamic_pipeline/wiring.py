@@ -73,8 +73,7 @@ class Run:
         self._inbox: Handover[Message] = Handover(bell)
         self._backlog: Handover[Job] = Handover(bell, capacity=queue_capacity)
         self._events: Handover[Event] = Handover(capacity=_EVENTS_CAPACITY, room_bell=bell)
-        self._stop_drawing = stop
-        self._stop_supervising = Stop()
+        self._stop_drawing, self._stop_supervising = stop, Stop()
         watching: list[OwnedThread] = []
         if call_timeout_s is not None:
             watchdog = Watchdog(work, call_timeout_s, self._inbox, self._stop_supervising)
@@ -223,7 +222,8 @@ class Run:
         self._is_mute = not wait_written(lambda: self._collector.has_ended, self._inbox, shutdown)
         if not self._is_mute:
             self._collecting.join()
-        self._close()
+        with contextlib.suppress(Exception):  # the run is over, whatever that finds
+            self._close()
         self._ended.set()
         self._on_end()
 

@@ -33,7 +33,7 @@ from dynamic_pipeline.work.local_commands import Filled
 
 from tests.dask_cluster import RealCluster, connected, real_cluster
 from tests.doubles import PATIENCE_S, RecordingSink, Spawned, wait_until, wait_until_waiting
-from tests.elsewhere import FileGate, double, note, wait_until_told
+from tests.elsewhere import FileGate, double, hang_or_pass, note, wait_until_told
 from tests.living import children, lives, wait_gone
 
 _NOTED_S = 0.2  # the reaper has heard of a command that is as old
@@ -792,3 +792,15 @@ def test_alone_is_alone_whoever_races(switch_often: None) -> None:
         spawned.result()
 
     assert 1 == worst["beside"]
+
+
+def test_a_call_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
+    """On a worker with a single thread: when its time is up another thread takes its place, and the others are done."""
+    records = [str(tmp_path / "hangs"), *"abcdef"]
+    with real_cluster(tmp_path / "single", 1) as single, connected(single, 1) as one:
+        client: Any = one
+        begun = start(hang_or_pass, records, executor=client, timeout_s=0.5, policy=FixedScaling(3))
+        assert begun.wait(PATIENCE_S)
+        summary = begun.result()
+
+    assert (6, 1, 0) == (summary.succeeded, summary.failed, summary.unfinished)

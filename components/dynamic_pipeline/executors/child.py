@@ -46,6 +46,7 @@ def serve(calls: Connection[Any, Any], begun: Connection[Any, Any]) -> None:
         try:
             work: Work = pickle.loads(calls.recv_bytes())  # noqa: S301 - the program's own
             work.stop_flags = _AskParent(calls)  # type: ignore[attr-defined]  # for `current_job`
+            getattr(work, "load", bool)()
         except EOFError:
             raise
         except BaseException as error:  # the user's module is imported here and may raise anything
@@ -95,7 +96,9 @@ def _leave_with_parent() -> None:
         fcntl.fcntl(fd, fcntl.F_SETOWN, -os.getpid())
         fcntl.fcntl(fd, _F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
-        if select.select([fd], [], [], 0)[0]:  # before we had asked
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        if poller.poll(0):  # before we had asked
             os._exit(_PARENT_DIED)
     else:
         threading.Thread(target=_wait_for_end, args=(parent,), daemon=True).start()

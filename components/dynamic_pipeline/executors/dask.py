@@ -8,7 +8,9 @@ So the limit of the pool is the number of calls that the cluster has at once.
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -26,7 +28,9 @@ from dynamic_pipeline.owned_thread import OwnedThread
 
 _TRIES = 5  # of a task that somebody cancels
 _ANSWER_S = 0.4  # what an end takes to be told, there and back; less than the run's patience beyond the grace
-_LOOK_S = 10.0  # between two looks whether a task that nobody tells of is over
+_LOOK_S = (
+    60.0  # a large result may take its time; between two looks whether a task that nobody tells of is over
+)
 
 
 class DaskWork:
@@ -59,12 +63,17 @@ class DaskWork:
             self._work: bytes = cloudpickle.dumps(work)
         except Exception as error:  # pickle raises of many classes
             raise TypeError(f"it cannot be sent to a cluster: {error}") from error
+        # Where the program finds its own modules.
+        self._folders = tuple({os.getcwd(): 0, os.path.abspath(sys.path[0] if sys.path else ""): 0})  # noqa: PTH100, PTH109 - text
         self._client, self._timeout_s, self._grace_s = client, timeout_s, kill_grace_s
         self._executor = client.get_executor(pure=False)  # equal calls are calls of their own
         self._turns = Turns()
         self._asked: dict[str, _Asked] = {}  # by key of the task
         self._topic = f"dynamic-pipeline-{client.id}-{secrets.token_hex(4)}"
-        if timeout_s is not None and client.status == "running":  # else the first attempt tells
+        self._is_subscribed = (
+            timeout_s is not None and client.status == "running"
+        )  # else the first attempt tells
+        if self._is_subscribed:
             client.subscribe_topic(self._topic, self._is_late)
         self._is_aborted = self._is_lost = False
         self._telling = OwnedThread("dask-abort", self._end_all, lambda *_: None)  # started by an abort
@@ -115,7 +124,7 @@ class DaskWork:
             raise self._lost()
         try:
             future: Future[bytes] = self._executor.submit(
-                run_here, self._work, message, self._timeout_s, self._topic, key=key
+                run_here, self._work, self._folders, message, self._timeout_s, self._topic, key=key
             )
             future.add_done_callback(asked.wake)
             if self._is_over(future, key, asked):
@@ -186,8 +195,9 @@ class DaskWork:
     def close(self) -> None:
         """Nothing is asked any more. The client is its owner's."""
         self._telling.join(_ANSWER_S)
-        if self._timeout_s is not None and self._client.status == "running":
-            self._client.unsubscribe_topic(self._topic)
+        if self._is_subscribed and self._client.status == "running":
+            with contextlib.suppress(Exception):  # the connection may be lost just now
+                self._client.unsubscribe_topic(self._topic)
 
     def _end_all(self) -> None:
         with contextlib.suppress(Exception):  # who cannot be told sees that its task was cancelled

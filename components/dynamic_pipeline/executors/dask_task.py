@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import pickle
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from distributed import get_worker
+from distributed.threadpoolexecutor import threads_lock
+from distributed.worker_state_machine import SecedeEvent
 
 from dynamic_pipeline.attempts import Attempt, Failed, Work, describe, run_attempt
 from dynamic_pipeline.executors.elsewhere import sent_back
@@ -20,10 +24,13 @@ _ENDING = {"closing", "closed", "failed"}  # of a worker; so it is when the sche
 _WANTED = {"executing", "long-running"}  # states of a task that runs, and whose result somebody waits for
 
 
-def run_here(work: bytes, attempt: bytes, timeout_s: float | None, topic: str) -> bytes:
+def run_here(
+    work: bytes, folders: tuple[str, ...], attempt: bytes, timeout_s: float | None, topic: str
+) -> bytes:
     """One attempt, on a thread of a Dask worker: its outcome, as bytes.
 
-    Nobody can end it. After *timeout_s* seconds the client is told, under *topic*.
+    Nobody can end it. After *timeout_s* seconds the client is told, under *topic*, and another thread takes the place of
+    this one. Modules are looked for in *folders*, too, where they are there.
     """
     worker = get_worker()
     task = _Task(worker, str(worker.get_current_task()), topic)
@@ -31,7 +38,7 @@ def run_here(work: bytes, attempt: bytes, timeout_s: float | None, topic: str) -
         return pickle.dumps(Failed("not started", 0.0, "", is_interrupted=True))
     job: Attempt
     try:
-        call, job = _load(work), pickle.loads(attempt)  # noqa: S301 - the client may run any code here anyway
+        call, job = _load(work, folders, topic), pickle.loads(attempt)  # noqa: S301 - the client may run any code here anyway
     except BaseException as error:  # the user's modules are imported here and may raise anything
         return pickle.dumps(
             Failed(f"it cannot be run on {worker.address}: {describe(error)}", 0.0, "", False)
@@ -39,14 +46,15 @@ def run_here(work: bytes, attempt: bytes, timeout_s: float | None, topic: str) -
     flags = getattr(call, "stop_flags", None)
     if isinstance(flags, _AskScheduler):
         flags.tasks[job.job.id] = task
-    late = None if timeout_s is None else lambda: worker.log_event(topic, task.key)
+    thread = threading.current_thread()
+    late = None if timeout_s is None else lambda: task.set_aside(thread)
     _this_thread.task = task
     try:
         with _watch.of(task, timeout_s, late):
             outcome = run_attempt(call, job)
     finally:
         if isinstance(flags, _AskScheduler):
-            flags.tasks.pop(job.job.id, None)
+            flags.forget(job.job.id, task)
     return sent_back(outcome)
 
 
@@ -77,6 +85,24 @@ class _Task(NamedTuple):
         state = self.worker.state.tasks.get(self.key)
         return state is not None and state.state in _WANTED
 
+    def set_aside(self, thread: threading.Thread) -> None:
+        """It takes too long: tell the client, and let others run in its place, as `secede` does when called by the task.
+
+        Else what the scheduler has given to this worker already would wait behind it for ever.
+        """
+        worker, key = self.worker, self.key
+
+        def give_way() -> None:  # on the worker's loop
+            worker.handle_stimulus(SecedeEvent(key=key, compute_duration=0.0, stimulus_id=f"late-{key}"))
+            worker.log_event(self.topic, key)
+
+        pool = worker.executors["default"]
+        with threads_lock:
+            if thread in pool._threads:  # noqa: SLF001 - as Dask's `secede`, which only the thread itself can call
+                pool._threads.remove(thread)  # noqa: SLF001 - same
+                pool._adjust_thread_count()  # noqa: SLF001 - same
+        worker.loop.add_callback(give_way)
+
 
 class _AskScheduler:
     """The stop flags of the calls of one work, several of which may run in this process."""
@@ -88,13 +114,19 @@ class _AskScheduler:
         task = self.tasks.get(job_id)
         return task is None or not task.is_wanted()
 
+    def forget(self, job_id: int, task: _Task) -> None:
+        if self.tasks.get(job_id) is task:
+            del self.tasks[job_id]
+
 
 @lru_cache(maxsize=16)
-def _load(work: bytes) -> Work:
+def _load(work: bytes, folders: tuple[str, ...], topic: str) -> Work:  # noqa: ARG001 - each run has its own
     """Read once, so that what its modules keep stays from call to call."""
+    sys.path += [folder for folder in folders if folder not in sys.path and Path(folder).is_dir()]
     loaded: Work = pickle.loads(work)  # noqa: S301 - see above
     with contextlib.suppress(AttributeError):
         loaded.stop_flags = _AskScheduler()  # type: ignore[attr-defined]  # for `current_job`
+    getattr(loaded, "load", bool)()
     return loaded
 
 
@@ -142,8 +174,15 @@ class _Watch:
             now_s = time.monotonic()
             for token, each in watched:
                 is_due = now_s >= each.due_s if each.due_s != float("inf") else not each.task.is_wanted()
-                if is_due and self._watched.pop(token, None) is not None:
-                    each.act()
+                if is_due:
+                    with (
+                        self._lock,
+                        contextlib.suppress(Exception),
+                    ):  # the others are to be looked after, whatever it meets
+                        if (
+                            self._watched.pop(token, None) is not None
+                        ):  # else it has ended, and let go of what it had
+                            each.act()
 
 
 _watch = _Watch()

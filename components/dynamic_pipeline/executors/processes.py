@@ -47,7 +47,9 @@ class ProcessWork:
             raise TypeError(f"it cannot be sent to a process: {error}") from error
         self._timeout_s = timeout_s
         self._kill_grace_s = kill_grace_s
-        self._wake_fd, self._abort_fd = os.pipe()  # closing the writing end wakes every worker's poll
+        self._wake_fd, self._abort_fd = (
+            os.pipe()
+        )  # what is written to it is never read: it wakes every worker's poll
         self._is_aborted = self._is_closed = False
         self._own = threading.local()  # .process: of the thread; when that ends, it is let go of
         self._processes = Processes()
@@ -61,6 +63,8 @@ class ProcessWork:
         message = dump(attempt)
         for _ in range(_TRIES):
             process = self._process()
+            if process is None:
+                continue
             try:
                 answer = self._ask(process, message, self._timeout_s)
             except Died as died:
@@ -73,8 +77,8 @@ class ProcessWork:
             return value_of(load(answer))
         raise AttemptFailed(f"{_TRIES} processes died before the call began")
 
-    def _process(self) -> WorkerProcess:
-        """The calling thread's own; a new one where it has none, or lost it."""
+    def _process(self) -> WorkerProcess | None:
+        """The calling thread's own; a new one where it has none, or lost it; None if that died as it began."""
         process: WorkerProcess | None = getattr(self._own, "process", None)
         if self._is_aborted:
             raise Interrupted("not started")
@@ -86,8 +90,8 @@ class ProcessWork:
             raise AttemptFailed(f"cannot start a process: {error.strerror or error}") from error
         try:
             problem = pickle.loads(self._ask(process, self._work, None))  # noqa: S301 - of our own child
-        except Died as died:
-            raise AttemptFailed(f"a process died as it began: {describe_code(died.code)}") from None
+        except Died:
+            return None
         if problem:
             process.is_spent = True
             raise FailedElsewhereForGood(f"it cannot be run in a process: {problem}")
@@ -99,16 +103,16 @@ class ProcessWork:
         answer = process.wait(timeout_s, self._wake_fd)
         if answer is None:
             process.end(self._kill_grace_s)
-            if self._is_aborted:
+            if self._is_aborted:  # also if it has still returned: what it had started was ended under it
                 raise Interrupted("ended by the forced stop")
             raise AttemptFailed(f"timeout after {timeout_s:g} s")
         return answer
 
     def abort(self) -> None:
         """End all running calls: they are told, have the grace, and are killed. Returns at once."""
-        if not self._is_aborted:
+        if not (self._is_aborted or self._is_closed):
             self._is_aborted = True
-            os.close(self._abort_fd)
+            os.write(self._abort_fd, b"!")
 
     def kill(self) -> None:
         """The last resort, before the program leaves at once: KILL to every process and its group."""
@@ -119,5 +123,5 @@ class ProcessWork:
         if not self._is_closed:
             self._is_closed = True
             self._processes.join()
-            for fd in (self._wake_fd,) if self._is_aborted else (self._wake_fd, self._abort_fd):
-                os.close(fd)
+            os.close(self._wake_fd)
+            os.close(self._abort_fd)

@@ -142,7 +142,12 @@ class WorkerProcess:
             OSError: the system does not let us.
         """
         self._calls, calls = multiprocessing.Pipe()
-        self._begun, begun = multiprocessing.Pipe(duplex=False)
+        try:
+            self._begun, begun = multiprocessing.Pipe(duplex=False)
+        except OSError:
+            self._begun = self._calls  # for `let_go`
+            calls.close()
+            raise
         name = threading.current_thread().name
         process = ServedProcess(target=serve, args=(calls, begun), name=name)
         try:
