@@ -463,3 +463,15 @@ def test_the_simulation_fails_alike_in_processes_and_in_threads(run: Starter) ->
     ]
 
     assert told[0] == told[1] != []
+
+
+def test_loading_a_module_is_no_time_of_a_call(run: Starter, tmp_path: Path) -> None:
+    """It takes longer than the time limit, and no call does."""
+    (tmp_path / "slow_to_load.py").write_text(
+        "import threading\nthreading.Event().wait(0.8)\ndef work(record):\n    return record\n"
+    )
+    (tmp_path / "in").write_text(lines("a", "b"))
+    options = ("--executor", "processes", "--timeout", "0.5s", "--max-retries", "0", "-j", "1")
+    program = run("run", "-i", "in", *options, "--call", "slow_to_load:work")
+
+    assert program.process.returncode == 0, program.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import os
 import signal
 import sys
@@ -804,3 +805,29 @@ def test_a_call_that_hangs_holds_up_no_other(tmp_path: Path) -> None:
         summary = begun.result()
 
     assert (6, 1, 0) == (summary.succeeded, summary.failed, summary.unfinished)
+
+
+def test_two_runs_of_one_function_do_not_share_their_flags(client: Any, tmp_path: Path) -> None:
+    """The end of the first job of one run is no word to the first job of the other, on the same worker or not."""
+    paths = [tmp_path / name for name in ("one", "other")]
+    runs = [start(wait_until_told, [str(path)], executor=client, policy=FixedScaling(1)) for path in paths]
+    wait_until(lambda: all(path.exists() for path in paths))
+    runs[0].abort()
+    assert runs[0].wait(PATIENCE_S)
+    is_left_alone = paths[1].read_text().split() == ["began"]
+    runs[1].abort()
+    assert runs[1].wait(PATIENCE_S)
+
+    assert is_left_alone
+
+
+def test_a_module_beside_the_program_is_found_on_the_workers(
+    client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a word of where it is: the folder of the program is looked in, too."""
+    name = f"beside_{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:8]}"
+    (tmp_path / f"{name}.py").write_text("def work(record):\n    return record * 2\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    summary = run(importlib.import_module(name).work, [1, 2], executor=client)
+
+    assert (2, 0) == (summary.succeeded, summary.failed)
