@@ -28,9 +28,8 @@ from dynamic_pipeline.owned_thread import OwnedThread
 
 _TRIES = 5  # of a task that somebody cancels
 _ANSWER_S = 0.4  # what an end takes to be told, there and back; less than the run's patience beyond the grace
-_LOOK_S = (
-    60.0  # a large result may take its time; between two looks whether a task that nobody tells of is over
-)
+# Between two looks whether a task that nobody tells of is over; a large result may take its time.
+_LOOK_S = 60.0
 
 
 class DaskWork:
@@ -63,16 +62,15 @@ class DaskWork:
             self._work: bytes = cloudpickle.dumps(work)
         except Exception as error:  # pickle raises of many classes
             raise TypeError(f"it cannot be sent to a cluster: {error}") from error
-        # Where the program finds its own modules.
-        self._folders = tuple({os.getcwd(): 0, os.path.abspath(sys.path[0] if sys.path else ""): 0})  # noqa: PTH100, PTH109 - text
+        # Where the program finds its own modules: its folder, and that of its script.
+        self._folders = os.getcwd(), os.path.abspath(sys.path[0] if sys.path else "")  # noqa: PTH100, PTH109 - text
         self._client, self._timeout_s, self._grace_s = client, timeout_s, kill_grace_s
         self._executor = client.get_executor(pure=False)  # equal calls are calls of their own
         self._turns = Turns()
         self._asked: dict[str, _Asked] = {}  # by key of the task
         self._topic = f"dynamic-pipeline-{client.id}-{secrets.token_hex(4)}"
-        self._is_subscribed = (
-            timeout_s is not None and client.status == "running"
-        )  # else the first attempt tells
+        # Of a client that is not connected the first attempt tells.
+        self._is_subscribed = timeout_s is not None and client.status == "running"
         if self._is_subscribed:
             client.subscribe_topic(self._topic, self._is_late)
         self._is_aborted = self._is_lost = False
@@ -118,9 +116,8 @@ class DaskWork:
 
     def _wait(self, key: str, asked: _Asked, message: bytes) -> bytes | None:
         """The answer; None if somebody has cancelled the task."""
-        if (
-            self._client.status != "running"
-        ):  # it would be kept for as long as the client tries to connect again
+        # It would be kept for as long as the client tries to connect again.
+        if self._client.status != "running":
             raise self._lost()
         try:
             future: Future[bytes] = self._executor.submit(

@@ -47,9 +47,8 @@ class ProcessWork:
             raise TypeError(f"it cannot be sent to a process: {error}") from error
         self._timeout_s = timeout_s
         self._kill_grace_s = kill_grace_s
-        self._wake_fd, self._abort_fd = (
-            os.pipe()
-        )  # what is written to it is never read: it wakes every worker's poll
+        # What is written to it is never read, and so wakes every worker's poll.
+        self._wake_fd, self._abort_fd = os.pipe()
         self._is_aborted = self._is_closed = False
         self._own = threading.local()  # .process: of the thread; when that ends, it is let go of
         self._processes = Processes()
